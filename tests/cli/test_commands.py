@@ -1,0 +1,215 @@
+"""The commands as users run them: what they print, where, and with which exit code."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from xds_server import __version__
+from xds_server.testing.server import XdsServerProcess
+
+GOOD = """\
+upstreams:
+  - name: payments
+    hostnames: [payments.example]
+    targets:
+      - {host: 10.0.0.1, port: 8080}
+gateways:
+  - {name: public, port: 10000}
+"""
+
+
+def run(*args: object, **more: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "xds_server", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **more)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_validate_says_what_where_and_how_for_every_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(
+        "upstreams:\n"
+        "  - name: a b\n"
+        "    algorithm: round-robbin\n"
+        "    targets:\n"
+        "      - {host: 10.0.0.1, port: 70000}\n"
+        "      - {host: 10.0.0.2, port: 80, wieght: 1}\n"
+        "    timeout: 5\n"
+    )
+    done = run("validate", path)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"{path}:{n}" for n in (2, 3, 5, 6, 7)]
+    for line, words in zip(lines, ("a-z", "round-robin", "65535", "weight", "5s"), strict=True):
+        assert words in line
+    assert "Traceback" not in done.stderr
+
+
+def test_validate_accepts_sound_files(good: Path) -> None:
+    done = run("validate", good)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "sound: 1 upstream(s), 1 gateway(s)\n"
+
+
+def test_validate_of_nothing_is_a_problem(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.yaml", tmp_path):
+        done = run("validate", path)
+        assert done.returncode == 1
+        assert str(path) in done.stdout
+
+
+@pytest.mark.envoy
+def test_validate_with_envoy_loads_everything(good: Path) -> None:
+    done = run("validate", good, "--with-envoy")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.envoy
+def test_validate_with_envoy_finds_what_only_envoy_knows(tmp_path: Path) -> None:
+    path = tmp_path / "refused.yaml"
+    # A size that no rule of the field forbids: Envoy itself wants a prime.
+    size = {"table_size": 100}
+    policy = {"@type": "type.googleapis.com/envoy.extensions.load_balancing_policies.maglev.v3.Maglev", **size}
+    extension = {"typed_extension_config": {"name": "maglev", "typed_config": policy}}
+    refused = {"name": "odd", "envoy": {"load_balancing_policy": {"policies": [extension]}}}
+    sound = [{"name": f"sound-{n}"} for n in range(5)]
+    path.write_text(yaml.safe_dump({"upstreams": [*sound, refused]}))
+    done = run("validate", path, "--with-envoy")
+    assert done.returncode == 1
+    (line,) = done.stdout.splitlines()
+    assert "upstream odd" in line
+    assert "prime" in line
+
+
+def test_translate_prints_envoy_resources(good: Path) -> None:
+    shown = yaml.safe_load(run("translate", good).stdout)["resources"]
+    kinds = [resource["@type"].rpartition(".")[2] for resource in shown]
+    assert kinds == ["Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration"]
+    only = json.loads(run("translate", good, "--name", "payments", "--type", "endpoints", "-o", "json").stdout)
+    (assignment,) = only["resources"]
+    address = assignment["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]
+    assert address == {"address": "10.0.0.1", "port_value": 8080}
+
+
+def test_translate_tells_names_that_cannot_be_resolved_beside_its_output(tmp_path: Path) -> None:
+    path = tmp_path / "named.yaml"
+    path.write_text("upstreams: [{name: a, targets: [{host: nowhere.invalid, port: 80}]}]")
+    done = run("translate", path, "-o", "json")
+    assert done.returncode == 0
+    assert len(json.loads(done.stdout)["resources"]) == 3
+    assert "dns.failed" in done.stderr
+    assert "nowhere.invalid" in done.stderr
+
+
+def test_translate_of_an_unknown_name_says_so(good: Path) -> None:
+    done = run("translate", good, "--name", "nobody")
+    assert done.returncode == 1
+    assert "'nobody'" in done.stderr
+
+
+def test_bootstrap_prints_a_bootstrap() -> None:
+    done = run("bootstrap", "--node-id", "e1", "--static-listener", "10000", "--metadata", "tier=gold", "--sotw")
+    shown = yaml.safe_load(done.stdout)
+    assert shown["node"]["id"] == "e1"
+    assert shown["node"]["metadata"] == {"tier": "gold"}
+    assert shown["dynamic_resources"]["ads_config"]["api_type"] == "GRPC"
+    assert len(shown["static_resources"]["listeners"]) == 1
+
+
+def test_bootstrap_warns_of_what_is_not_served_yet() -> None:
+    assert "warning" in run("bootstrap", "--node-id", "e1", "--per-type").stderr
+    assert run("bootstrap", "--node-id", "e1").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--sotw", "--rest"], "exclude each other"),
+        (["--metadata", "gold"], "KEY=VALUE"),
+        (["--xds-address", "nowhere"], "--xds-address"),
+        (["--cert", "c.pem"], "--key"),
+    ],
+)
+def test_bootstrap_refuses_what_cannot_work(args: list[str], words: str) -> None:
+    done = run("bootstrap", "--node-id", "e1", *args)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_version_is_told() -> None:
+    assert run("--version").stdout.strip() == __version__
+
+
+def test_schema_is_json_schema() -> None:
+    shown = json.loads(run("schema").stdout)
+    assert shown["$schema"].startswith("https://json-schema.org/")
+    assert set(shown["properties"]) == {"upstreams", "gateways"}
+
+
+def test_serve_without_definitions_says_what_is_missing() -> None:
+    done = run("serve")
+    assert done.returncode == 1
+    assert "--definitions" in done.stderr
+
+
+def test_serve_on_a_port_that_is_taken_says_so(good: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run("serve", "--definitions", good, "--xds-address", address)
+    assert done.returncode == 1
+    assert f"cannot listen on {address}" in done.stderr
+    assert "--xds-address" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--log-format", "xml"], "--log-format"),
+        (["--xds-address", "18000"], "--xds-address"),
+        (["--xds-address", "127.0.0.1:99999"], "--xds-address"),
+    ],
+)
+def test_serve_refuses_options_that_mean_nothing(good: Path, args: list[str], words: str) -> None:
+    done = run("serve", "--definitions", good, *args)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_stops_gracefully(good: Path, number: signal.Signals) -> None:
+    with XdsServerProcess(good) as server:
+        process = server._running()
+        process.send_signal(number)
+        assert process.wait(10) == 0
+        server.wait_until(lambda: server.events("server.stopped"), 5, "the last event")
+        assert "Traceback" not in server.log
+        assert all(line.startswith("{") for line in server.log.splitlines()), "every line of the log is JSON"
+
+
+def test_serve_takes_its_options_from_the_environment(good: Path) -> None:
+    env = {"XDS_SERVER_DEFINITIONS": str(good), "XDS_SERVER_XDS_ADDRESS": "nonsense", "PATH": ""}
+    done = run("serve", env=env)
+    assert done.returncode == 1
+    assert "nonsense" in done.stderr
+
+
+def test_no_command_ends_in_a_traceback_when_its_reader_leaves(good: Path) -> None:
+    command = f"{sys.executable} -m xds_server schema | head -c 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,22 @@
+"""Every file under examples/ is sound, and a real Envoy takes it."""
+
+from pathlib import Path
+
+import pytest
+
+from xds_server.cli.with_envoy import check_with_envoy
+from xds_server.delivery.checking import check_files
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+
+
+def test_there_are_examples() -> None:
+    assert {path.name for path in EXAMPLES} >= {"quickstart.yaml", "failover.yaml", "sticky.yaml", "tcp.yaml"}
+
+
+@pytest.mark.envoy
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_is_sound(path: Path) -> None:
+    checked = check_files([path])
+    assert checked.problems == []
+    assert check_with_envoy(checked) == []

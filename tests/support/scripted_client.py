@@ -1,0 +1,166 @@
+"""A scripted client for the protocol's state machines: it speaks in requests and reads responses, without I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.config.listener.v3 import listener_pb2
+from envoy.config.route.v3 import route_pb2
+from envoy.service.discovery.v3 import discovery_pb2
+
+from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource, Snapshot
+from xds_server.xds.delta import DeltaStream
+from xds_server.xds.events import Event
+from xds_server.xds.group import Group
+from xds_server.xds.stream import Stream
+
+
+def cluster(name: str, seconds: int = 1) -> Resource:
+    message = cluster_pb2.Cluster(name=name, type=cluster_pb2.Cluster.EDS)
+    message.eds_cluster_config.eds_config.ads.SetInParent()
+    message.connect_timeout.seconds = seconds
+    return Resource.of(message)
+
+
+def endpoints(name: str, weight: int = 1, covers: str = "") -> Resource:
+    message = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
+    endpoint = message.endpoints.add().lb_endpoints.add()
+    endpoint.endpoint.address.socket_address.address = "127.0.0.1"
+    endpoint.endpoint.address.socket_address.port_value = 80
+    endpoint.load_balancing_weight.value = weight
+    return Resource.of(message, covers=[covers] if covers else [])
+
+
+def listener(name: str, port: int = 80) -> Resource:
+    message = listener_pb2.Listener(name=name)
+    message.address.socket_address.address = "127.0.0.1"
+    message.address.socket_address.port_value = port
+    return Resource.of(message)
+
+
+def routes(name: str, *clusters: str) -> Resource:
+    message = route_pb2.RouteConfiguration(name=name)
+    for target in clusters:
+        host = message.virtual_hosts.add(name=target, domains=[target])
+        route = host.routes.add()
+        route.match.prefix = "/"
+        route.route.cluster = target
+    return Resource.of(message)
+
+
+class Client:
+    """Drives one stream. `sent` returns everything that the server has to say now."""
+
+    def __init__(self, stream: Stream[Any], group: Group, events: list[Event]) -> None:
+        self.stream, self.group, self.events = stream, group, events
+        self.now = 1000.0
+        self.delta = isinstance(stream, DeltaStream)
+
+    def publish(self, snapshot: Snapshot) -> bool:
+        old = self.group.snapshot
+        self.group.publish(snapshot)
+        return self.stream.advance(old, snapshot)
+
+    def change(self, *upsert: Resource, remove: tuple[tuple[str, str], ...] = ()) -> bool:
+        assert self.group.snapshot is not None
+        return self.publish(self.group.snapshot.change(upsert, remove))
+
+    def ask(self, type_url: str, *names: str, nonce: str = "", version: str = "", error: str | None = None, node: str = "n",
+            drop: tuple[str, ...] = (), held: dict[str, str] | None = None) -> list[Any]:  # fmt: skip
+        if self.delta:
+            request = discovery_pb2.DeltaDiscoveryRequest(
+                type_url=type_url, response_nonce=nonce, resource_names_subscribe=names,
+                resource_names_unsubscribe=drop, initial_resource_versions=held or {},
+            )  # fmt: skip
+        else:
+            request = discovery_pb2.DiscoveryRequest(
+                type_url=type_url, response_nonce=nonce, resource_names=names, version_info=version
+            )
+        request.node.id = node
+        if error is not None:
+            request.error_detail.message = error
+            request.error_detail.code = 13
+        self.stream.receive(request)
+        return self.sent()
+
+    def ack(self, response: Any, *names: str) -> list[Any]:
+        version = "" if self.delta else response.version_info
+        return self.ask(response.type_url, *names, nonce=response.nonce, version=version)
+
+    def nack(self, response: Any, *names: str, version: str = "") -> list[Any]:
+        return self.ask(response.type_url, *names, nonce=response.nonce, version=version, error="no good")
+
+    def sent(self, after: float = 0.0) -> list[Any]:
+        """All responses due now, or `after` some seconds."""
+        self.now += after
+        kind = discovery_pb2.DeltaDiscoveryResponse if self.delta else discovery_pb2.DiscoveryResponse
+        responses = []
+        while (response := self.stream.respond(self.now)) is not None:
+            message = kind.FromString(response.payload)
+            check_response(message)
+            responses.append(message)
+            assert len(responses) < 20, "the server loops"
+        return responses
+
+
+def names_of(response: Any) -> list[str]:
+    """Names of the resources in a response of either variant."""
+    names = []
+    for entry in response.resources:
+        if isinstance(response, discovery_pb2.DeltaDiscoveryResponse):
+            names.append(entry.name)
+            body = entry.resource
+        else:
+            body = entry
+        message = _message(body)
+        own = getattr(message, "cluster_name", "") or message.name
+        if isinstance(response, discovery_pb2.DeltaDiscoveryResponse):
+            assert own == entry.name, "D24: the wrapper's name is the body's"
+        else:
+            names.append(own)
+    return names
+
+
+def _message(body: Any) -> Any:
+    for kind in (cluster_pb2.Cluster, endpoint_pb2.ClusterLoadAssignment, route_pb2.RouteConfiguration):
+        message = kind()
+        if body.Unpack(message):
+            return message
+    message = listener_pb2.Listener()
+    assert body.Unpack(message)
+    return message
+
+
+def check_response(response: Any) -> None:
+    """What holds for every response of every stream."""
+    assert response.nonce, "S9: a nonce is never empty"
+    assert response.type_url, "S11: the type is always said"
+    names = names_of(response)
+    assert len(set(names)) == len(names), "S45, D25: no name twice"
+    for entry in response.resources:
+        body = entry.resource if isinstance(response, discovery_pb2.DeltaDiscoveryResponse) else entry
+        assert body.type_url == response.type_url, "S11: every Any has the response's type"
+    if isinstance(response, discovery_pb2.DeltaDiscoveryResponse):
+        assert not set(names) & set(response.removed_resources), "D25: sent and removed at once"
+        assert all(entry.version for entry in response.resources), "D22: every resource has a version"
+
+
+def client(kind: type[Stream[Any]], type_url: str | None = None) -> Client:
+    group, events = Group("g"), []
+    return Client(kind(lambda node: group, type_url=type_url, observe=events.append), group, events)
+
+
+def web(*names: str, seconds: int = 1) -> list[Resource]:
+    clusters = [cluster(name, seconds) for name in names]
+    return [*clusters, *(endpoints(c.name, covers=c.version) for c in clusters)]
+
+
+def settled(either: Client, *resources: Any) -> None:
+    """The client holds these and asked for every type; everything is acknowledged."""
+    either.publish(Snapshot.of(resources))
+    names = [r.name for r in resources if r.type_url == ENDPOINTS]
+    for type_url, asked in ((CLUSTER, ()), (ENDPOINTS, names), (LISTENER, ()), (ROUTES, ("r",))):
+        for answer in either.ask(type_url, *asked):
+            either.ack(answer, *(() if either.delta else asked))

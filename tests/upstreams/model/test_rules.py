@@ -1,0 +1,280 @@
+"""The contract's "Defaults" and "Rules", sentence by sentence."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from xds_server.upstreams.model import Document, Gateway, Placed, Upstream, clashes, problems_of
+
+TARGET = {"host": "10.0.0.1", "port": 80}
+
+
+def upstream(**fields: Any) -> Upstream:
+    return Upstream.model_validate({"name": "a", **fields})
+
+
+def problems(**fields: Any) -> list[tuple[str, str]]:
+    try:
+        upstream(**fields)
+    except ValidationError as error:
+        return [(problem.field, problem.message) for problem in problems_of(error, Upstream)]
+    return []
+
+
+def clash_messages(*definitions: dict[str, Any], gateways: tuple[dict[str, Any], ...] = ()) -> list[str]:
+    return [
+        clash.message
+        for clash in clashes(
+            [Placed("f.yaml", line, Upstream.model_validate(fields)) for line, fields in enumerate(definitions, 1)],
+            [Placed("g.yaml", line, Gateway.model_validate(fields)) for line, fields in enumerate(gateways, 1)],
+        )
+    ]
+
+
+def test_defaults_of_an_upstream() -> None:
+    made = upstream(targets=[TARGET])
+    assert made.algorithm == "round-robin"
+    assert (made.targets[0].weight, made.targets[0].priority, made.targets[0].state) == (1, 0, "enabled")
+    assert made.failover == "all-down"
+    assert made.health_checks.active is None
+    assert made.health_checks.passive is None
+    assert made.connect_timeout == timedelta(seconds=5)
+    assert made.timeout == timedelta(0)
+    assert made.retries is None
+    assert set(made.limits.model_dump().values()) == {None}
+    assert made.protocol == "http1"
+    assert made.hash_on == ()
+    assert made.resolve == "control-plane"
+    assert made.host_header == "keep"
+    assert made.nodes.model_dump() == {"clusters": (), "ids": (), "localities": (), "labels": {}}
+
+
+def test_tls_verifies_unless_told_otherwise() -> None:
+    made = upstream(tls={})
+    assert made.tls is not None
+    assert made.tls.verify
+    assert made.tls.ca_file is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "sends_to_all"),
+    [
+        ({}, False),
+        ({"health_checks": {"active": {}}}, False),
+        ({"health_checks": {"active": {}, "passive": {}}}, False),
+        ({"health_checks": {"passive": {}}}, True),
+        ({"health_checks": {"passive": {}}, "on_all_unhealthy": "fail"}, False),
+        ({"on_all_unhealthy": "send-all"}, True),
+    ],
+)
+def test_on_all_unhealthy_is_fail_but_send_all_with_passive_checks_alone(
+    fields: dict[str, Any], sends_to_all: bool
+) -> None:
+    assert upstream(**fields).sends_to_all_when_unhealthy is sends_to_all
+
+
+@pytest.mark.parametrize(
+    ("fields", "place", "message"),
+    [
+        ({"algoritm": "random"}, "algoritm", "unknown field 'algoritm'; did you mean 'algorithm'?"),
+        ({"targets": [TARGET | {"wieght": 3}]}, "targets[0].wieght", "did you mean 'weight'?"),
+        ({"health_checks": {"active": {"intervall": "1s"}}}, "health_checks.active.intervall", "'interval'"),
+        ({"tls": {"zzz": 1}}, "tls.zzz", "known are sni, verify, ca_file, cert_file, key_file"),
+        ({"name": ""}, "name", "may not be empty"),
+        ({"name": "my service"}, "name", "holds ' '"),
+        ({"name": "Payments"}, "name", "a name is made of a-z 0-9 . _ -"),
+        ({"name": "a" * 254}, "name", "at most 253 characters, this one has 254"),
+        ({"name": "a" * 300}, "name", "this one has 300"),
+        ({"name": "xds-server.internal"}, "name", "reserved"),
+        ({"name": 5}, "name", "expected text, found 5; put it in quotes"),
+        ({"hostnames": ["XDS-Server.Internal"]}, "hostnames[0]", "reserved"),
+        ({"hostnames": ["*"]}, "hostnames[0]", "catch every request"),
+        ({"hostnames": ["a.*.b"]}, "hostnames[0]", "not a host name"),
+        ({"hostnames": ["a b"]}, "hostnames[0]", "not a host name"),
+        ({"hostnames": ["a.example:80"]}, "hostnames[0]", "leave the port out"),
+        ({"hostnames": ["10.0.0.1"]}, "hostnames[0]", "is an IP address, not a host name"),
+        ({"hostnames": ["x.example", "X.example"]}, "hostnames[1]", "'x.example' is named twice"),
+        ({"hostnames": ["a"]}, "hostnames[0]", "named twice"),
+        ({"algorithm": "roundrobin"}, "algorithm", "did you mean 'round-robin'?"),
+        ({"targets": [TARGET | {"port": 70000}]}, "targets[0].port", "must be at most 65535, found 70000"),
+        ({"targets": [TARGET | {"port": 0}]}, "targets[0].port", "must be at least 1, found 0"),
+        ({"targets": [TARGET | {"port": True}]}, "targets[0].port", "expected a whole number, found true"),
+        ({"targets": [TARGET | {"port": "80"}]}, "targets[0].port", "expected a whole number, found '80'"),
+        ({"targets": [{"host": "a"}]}, "targets[0].port", "this field is required"),
+        ({"targets": [TARGET | {"weight": -1}]}, "targets[0].weight", "must be at least 0, found -1"),
+        ({"targets": [TARGET | {"weight": 1_000_001}]}, "targets[0].weight", "must be at most 1000000, found 1000001"),
+        ({"targets": [TARGET | {"weight": 1.5}]}, "targets[0].weight", "expected a whole number, found 1.5"),
+        ({"targets": [TARGET, TARGET]}, "targets[1]", "target 10.0.0.1:80 is listed twice"),
+        ({"targets": [{"host": "::1", "port": 1}, {"host": "[0::1]", "port": 1}]}, "targets[1]", "[::1]:1"),
+        ({"targets": None}, "targets", "expected a list, found nothing; write [] for none"),
+        ({"timeout": 5}, "timeout", "a duration needs its unit: write 5s or 5ms"),
+        ({"timeout": "5"}, "timeout", "'5' is not a duration"),
+        ({"timeout": "-1s"}, "timeout", "is not a duration"),
+        ({"connect_timeout": "0s"}, "connect_timeout", "must be at least 1ms"),
+        ({"connect_timeout": "0.9ms"}, "connect_timeout", "must be at least 1ms"),
+        ({"timeout": "0.9ms"}, "timeout", "must be 0s or at least 1ms"),
+        ({"health_checks": {"active": {"timeout": "0.5ms"}}}, "health_checks.active.timeout", "must be at least 1ms"),
+        ({"health_checks": {"passive": {"interval": "0.5ms"}}}, "health_checks.passive.interval", "at least 1ms"),
+        ({"health_checks": {"active": {"path": "x"}}}, "health_checks.active.path", "begins with /"),
+        ({"health_checks": {"active": {"path": "/a b"}}}, "health_checks.active.path", "holds no spaces"),
+        (
+            {"health_checks": {"active": {"headers": {"Host": "x"}}}},
+            "health_checks.active.headers.Host",
+            "field 'host'",
+        ),
+        ({"health_checks": {"active": {"headers": {":path": "/"}}}}, "health_checks.active.headers.:path", "':path'"),
+        (
+            {"health_checks": {"passive": {"max_ejection_percent": 101}}},
+            "health_checks.passive.max_ejection_percent",
+            "must be at most 100",
+        ),
+        (
+            {"health_checks": {"passive": {"max_ejection_percent": "50%"}}},
+            "health_checks.passive.max_ejection_percent",
+            "expected a whole number, found '50%'",
+        ),
+        (
+            {"health_checks": {"active": {"expected_statuses": [99]}}},
+            "health_checks.active.expected_statuses[0]",
+            "must be at least 100",
+        ),
+        ({"envoy": {"name": "b"}}, "envoy.name", "may not be set here"),
+        ({"envoy": {"loadAssignment": {}}}, "envoy.loadAssignment", "may not be set here"),
+        ({"envoy": 5}, "envoy", "expected fields (name: value), found 5"),
+        ({"retries": {"on": []}}, "retries.on", "needs at least one entry"),
+        ({"retries": {"on": ["conect-failure"]}}, "retries.on[0]", "did you mean 'connect-failure'?"),
+        ({"protocol": "auto"}, "protocol", "needs tls"),
+        ({"hash_on": [{}]}, "hash_on[0]", "give exactly one of header, cookie"),
+        ({"slow_start": {"window": "1s"}, "algorithm": "maglev"}, "slow_start", "no slow start for maglev"),
+        ({"tls": {}, "targets": [TARGET]}, "tls.sni", "a target given by IP address has no name to verify"),
+        ({"tls": {"cert_file": "/c"}}, "tls.key_file", "cert_file and key_file go together"),
+        ({"protocol": "tcp", "hostnames": ["b"]}, "hostnames", "protocol is tcp"),
+    ],
+)
+def test_is_refused_with_one_problem(fields: dict[str, Any], place: str, message: str) -> None:
+    found = problems(**fields)
+    assert [field for field, _ in found] == [place]
+    assert message in found[0][1]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "a" * 253},
+        {"name": "0_a.b-c"},
+        {"targets": []},
+        {"targets": [TARGET | {"weight": 0}]},
+        {"targets": [TARGET | {"weight": 1_000_000}]},
+        {"targets": [TARGET, TARGET | {"port": 81, "weight": 0}]},
+        {"targets": [TARGET, TARGET | {"port": 81}]},
+        {"hostnames": ["*.example.com", "x.example.com"]},
+        {"connect_timeout": "1ms", "timeout": "1ms"},
+        {"health_checks": {"active": {"path": "/a?b=c", "headers": {"X-Probe": "1"}}}},
+        {"health_checks": {"passive": {"max_ejection_percent": 0}}},
+        {"health_checks": {"passive": {"max_ejection_percent": 100}}},
+    ],
+)
+def test_is_legal(fields: dict[str, Any]) -> None:
+    assert problems(**fields) == []
+
+
+def test_unequal_weights_under_round_robin_name_the_algorithm_to_use() -> None:
+    targets = [TARGET, TARGET | {"port": 81, "weight": 3}]
+    assert problems(targets=targets) == [
+        (
+            "targets[1].weight",
+            "round-robin shares equally, but the weights differ: use algorithm: weighted-round-robin",
+        )
+    ]
+    assert problems(targets=targets, algorithm="weighted-round-robin") == []
+    assert [field for field, _ in problems(targets=targets, algorithm="random")] == ["algorithm"]
+
+
+def test_host_names_are_kept_in_lower_case_and_idna() -> None:
+    assert upstream(hostnames=["Bücher.Example", "*.Shop.example."]).hostnames == (
+        "xn--bcher-kva.example",
+        "*.shop.example",
+    )
+
+
+def test_a_clash_of_names_names_both() -> None:
+    assert clash_messages({"name": "a"}, {"name": "a"}) == ["upstream 'a' is already defined at f.yaml:1"]
+
+
+@pytest.mark.parametrize(
+    "other", [{"name": "b", "hostnames": ["A"]}, {"name": "b", "hostnames": ["Shared.example"]}], ids=["name", "host"]
+)
+def test_a_clash_of_host_names_names_both(other: dict[str, Any]) -> None:
+    (message,) = clash_messages({"name": "a", "hostnames": ["shared.EXAMPLE"]}, other)
+    assert re.fullmatch("'(a|shared.example)' is also answered by upstream 'a' at f.yaml:1", message)
+
+
+def test_host_names_may_repeat_where_they_reach_different_envoys() -> None:
+    edge = {"hostnames": ["x"], "nodes": {"clusters": ["edge"]}}
+    core = {"hostnames": ["x"], "nodes": {"clusters": ["core"]}}
+    assert clash_messages({"name": "a", **edge}, {"name": "b", **core}) == []
+    assert len(clash_messages({"name": "a", **edge}, {"name": "b", "hostnames": ["x"]})) == 1
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_name_of_a_tcp_upstream_clashes_with_the_host_name_of_another(swapped: bool) -> None:
+    both = [{"name": "db", "protocol": "tcp"}, {"name": "web", "hostnames": ["db"]}]
+    assert len(clash_messages(*(reversed(both) if swapped else both))) == 1
+
+
+def test_a_host_name_copied_many_times_is_one_clash_for_each_copy() -> None:
+    copies = [{"name": f"u{index}", "hostnames": ["same"]} for index in range(50)]
+    assert len(clash_messages(*copies)) == 49
+
+
+def test_gateways_need_their_own_names_and_ports_and_an_upstream_that_exists() -> None:
+    messages = clash_messages(
+        {"name": "db"},
+        gateways=(
+            {"name": "one", "port": 1, "upstream": "db"},
+            {"name": "one", "port": 2},
+            {"name": "two", "port": 1, "address": "10.0.0.1"},
+            {"name": "three", "port": 3, "upstream": "bd"},
+        ),
+    )
+    assert messages == [
+        "gateway 'one' is already defined at g.yaml:1",
+        "port 1 is already taken by gateway 'one' at g.yaml:1",
+        "there is no upstream 'bd'",
+    ]
+
+
+def test_one_port_serves_ipv4_and_ipv6_by_two_gateways() -> None:
+    both = ({"name": "four", "port": 1}, {"name": "six", "port": 1, "address": "::"})
+    assert clash_messages(gateways=both) == []
+
+
+def test_what_is_written_back_is_what_was_read() -> None:
+    fields = {
+        "targets": [{"host": "::1", "port": 1, "weight": 0}],
+        "timeout": "1.5s",
+        "envoy": {"lb_subset_config": {"list": [1, 2.5, None, True, {"a": "b"}]}},
+    }
+    made = upstream(**fields)
+    assert Upstream.model_validate_json(made.model_dump_json()) == made
+    assert Document.model_validate_json(Document(upstreams=(made,)).model_dump_json()).upstreams == (made,)
+
+
+def test_a_typed_message_survives_being_written_as_json() -> None:
+    class Cluster:
+        __module__ = "envoy.config.cluster.v3.cluster_pb2"
+
+        def SerializeToString(self) -> bytes:
+            return b"\x0a\x01a"
+
+    made = upstream(envoy=Cluster())
+    assert Upstream.model_validate_json(made.model_dump_json()) == made
+    assert problems(envoy={"@bytes": "%"}) == [("envoy", "@bytes is not base64")]
+
+
+def test_a_message_does_not_grow_with_what_it_quotes() -> None:
+    ((_, message),) = problems(hostnames=["x " * 100_000])
+    assert len(message) < 600

@@ -1,0 +1,292 @@
+"""The bootstrap that an Envoy starts with: who it is, and where its control plane is.
+
+A pure function of its options: the same options give the same text. Field names are those of Envoy's
+`config.bootstrap.v3.Bootstrap`. `python -m xds_server.bootstrap DIRECTORY` writes the files of `EXAMPLES`.
+"""
+
+import ipaddress
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import yaml
+
+from xds_server.static_listener import static_listener
+
+CONTROL_PLANE_CLUSTER: Final = "xds-server.internal"
+"""Name of the cluster that leads to the control plane. Upstreams and host names may not take it."""
+
+Protocol = Literal["delta", "sotw", "per-type", "rest"]
+
+DEFAULT_XDS_ADDRESS: Final = "127.0.0.1:18000"
+DEFAULT_REST_ADDRESS: Final = "127.0.0.1:18080"
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """What a bootstrap says. Durations are fixed: see `render`.
+
+    Raises ValueError, naming the option as the command line does, for an option that Envoy could not use.
+    """
+
+    node_id: str
+    """Name of this Envoy, unique among those of one control plane. Envoy: `node.id`."""
+    node_cluster: str = "default"
+    """The group that this Envoy is one of; definitions choose Envoys by it. Envoy refuses to start xDS without one,
+    hence the default. Envoy: `node.cluster`."""
+    region: str = ""
+    """Envoy: `node.locality.region`. Default: none."""
+    zone: str = ""
+    """Envoy: `node.locality.zone`. Default: none."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Labels that definitions choose Envoys by. Always text. Envoy: `node.metadata`."""
+    xds_address: str | None = None
+    """The control plane's `HOST:PORT`; an IPv6 address in brackets. A host name is resolved again and again by Envoy.
+    Default: 127.0.0.1:18000, and 127.0.0.1:18080 (the control plane's HTTP port) for `rest`."""
+    protocol: Protocol = "delta"
+    """`delta` and `sotw`: one aggregated gRPC stream. `per-type`: one delta gRPC stream for each type. `rest`: polling
+    over HTTP/1.1, every 5 s."""
+    static_listener: int | None = None
+    """TCP port (0 to 65535; 0: any free one) of a listener of its own that routes by `:authority`. Default: none, the
+    listeners come from the control plane."""
+    static_listener_address: str = "0.0.0.0"
+    """IP address of the static listener. Default: every IPv4 address."""
+    admin_address: str = "127.0.0.1:9901"
+    """`ADDRESS:PORT` of Envoy's admin interface, which has no authentication. Port 0: any free one."""
+    ca_file: str | None = None
+    """CAs that the control plane's certificate is verified with, which must name the host of `xds_address`. Default:
+    plain text. Files are read by Envoy, on its machine, once: a new certificate needs a restart of this Envoy."""
+    cert_file: str | None = None
+    """This Envoy's certificate chain, for mutual TLS. Needs `key_file` and `ca_file`."""
+    key_file: str | None = None
+    """This Envoy's private key."""
+
+    def __post_init__(self) -> None:
+        if not self.node_id:
+            raise ValueError("--node-id is empty: give this Envoy a name that no other Envoy has")
+        if not self.node_cluster:
+            raise ValueError("--node-cluster is empty: Envoy needs one, leave the option out for 'default'")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("--cert and --key go together: give both or neither")
+        if self.cert_file is not None and self.ca_file is None:
+            raise ValueError("--cert and --key need --ca: Envoy must verify the control plane that it identifies to")
+        if self.static_listener is not None:
+            _port("--static-listener", str(self.static_listener))
+            _ip("the static listener's address", self.static_listener_address)
+        if _split("--xds-address", self.control_plane)[1] == 0:
+            raise ValueError("--xds-address: nothing listens on port 0: use the port that `serve --xds-address` has")
+        _ip("the admin address", _split("the admin address", self.admin_address)[0])
+
+    @property
+    def control_plane(self) -> str:
+        """`xds_address`, or the protocol's default."""
+        return self.xds_address or (DEFAULT_REST_ADDRESS if self.protocol == "rest" else DEFAULT_XDS_ADDRESS)
+
+
+def render(options: Bootstrap) -> str:
+    """The bootstrap as YAML, ready for `envoy -c`.
+
+    The connection to the control plane is checked every 30 s (HTTP/2 PING, 10 s to answer); a lost one is tried again
+    after a random time below a limit that grows from 0.25 s to 5 s.
+    """
+    sections: list[tuple[str, str, Any]] = [
+        ("Who this Envoy is. Definitions choose their Envoys by these.", "node", _node(options)),
+        (
+            "No authentication: keep it on the loopback interface.",
+            "admin",
+            {"address": _socket(*_split("the admin address", options.admin_address))},
+        ),
+        ("What comes from the control plane, and how.", "dynamic_resources", _dynamic_resources(options)),
+        (
+            "The connection to the control plane."
+            if options.static_listener is None
+            else "A listener that routes by the request's host (an upstream's name), and the connection to the\n"
+            "control plane, which the listener must never lead to: it answers that name itself.",
+            "static_resources",
+            _static_resources(options),
+        ),
+    ]
+    return "\n".join(_section(*section) for section in sections)
+
+
+def _node(options: Bootstrap) -> dict[str, Any]:
+    node: dict[str, Any] = {"id": _Text(options.node_id), "cluster": _Text(options.node_cluster)}
+    locality = {"region": options.region, "zone": options.zone}
+    if any(locality.values()):
+        node["locality"] = {key: _Text(value) for key, value in locality.items() if value}
+    if options.metadata:
+        node["metadata"] = {_Text(key): _Text(value) for key, value in sorted(options.metadata.items())}
+    return node
+
+
+def _dynamic_resources(options: Bootstrap) -> dict[str, Any]:
+    types = ["lds_config", "cds_config"] if options.static_listener is None else ["cds_config"]
+    if options.protocol in ("delta", "sotw"):
+        api_type = "DELTA_GRPC" if options.protocol == "delta" else "GRPC"
+        aggregated: dict[str, Any] = {"resource_api_version": "V3", "ads": {}}
+        return {"ads_config": _grpc_source(api_type)} | {key: dict(aggregated) for key in types}
+    source = _rest_source() if options.protocol == "rest" else _grpc_source("DELTA_GRPC")
+    return {key: {"resource_api_version": "V3", "api_config_source": source} for key in types}
+
+
+def _grpc_source(api_type: str) -> dict[str, Any]:
+    return {
+        "api_type": api_type,
+        "transport_api_version": "V3",
+        "set_node_on_first_message_only": True,
+        "grpc_services": [
+            {
+                "envoy_grpc": {
+                    "cluster_name": CONTROL_PLANE_CLUSTER,
+                    # Envoy's default limit is 30 s: a control plane that is back would be found too late.
+                    "retry_policy": {"retry_back_off": {"base_interval": "0.25s", "max_interval": "5s"}},
+                }
+            }
+        ],
+    }
+
+
+def _rest_source() -> dict[str, Any]:
+    return {
+        "api_type": "REST",
+        "transport_api_version": "V3",
+        "cluster_names": [CONTROL_PLANE_CLUSTER],
+        "refresh_delay": "5s",
+        "request_timeout": "5s",
+    }
+
+
+def _static_resources(options: Bootstrap) -> dict[str, Any]:
+    clusters = {"clusters": [_control_plane_cluster(options)]}
+    if options.static_listener is None:
+        return clusters
+    address = _socket(options.static_listener_address, options.static_listener)
+    return {"listeners": [static_listener(address, CONTROL_PLANE_CLUSTER)], **clusters}
+
+
+def _control_plane_cluster(options: Bootstrap) -> dict[str, Any]:
+    host, port = _split("--xds-address", options.control_plane)
+    endpoint = {"endpoint": {"address": _socket(host, port)}}
+    cluster: dict[str, Any] = {"name": CONTROL_PLANE_CLUSTER, "connect_timeout": "1s"}
+    if _is_ip(host):
+        cluster["type"] = "STATIC"
+    else:
+        # Every address of the name is a replica. IPv6 first, which is Envoy's default, fails where only IPv4 is routed.
+        cluster |= {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED"}
+    cluster["load_assignment"] = {
+        "cluster_name": CONTROL_PLANE_CLUSTER,
+        "endpoints": [{"lb_endpoints": [endpoint]}],
+    }
+    if options.protocol != "rest":
+        cluster["typed_extension_protocol_options"] = {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {
+                    # A stream is silent for as long as nothing changes: only a PING tells that it is dead.
+                    "http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}
+                },
+            }
+        }
+    if options.ca_file is not None:
+        cluster["transport_socket"] = _tls(options, host)
+    return cluster
+
+
+def _tls(options: Bootstrap, host: str) -> dict[str, Any]:
+    is_ip = _is_ip(host)
+    san = {"san_type": "IP_ADDRESS" if is_ip else "DNS", "matcher": {"exact": _Text(host)}}
+    common: dict[str, Any] = {
+        "validation_context": {
+            "trusted_ca": {"filename": _Text(options.ca_file)},
+            "match_typed_subject_alt_names": [san],
+        }
+    }
+    if options.protocol != "rest":
+        common["alpn_protocols"] = ["h2"]
+    if options.cert_file is not None:
+        common["tls_certificates"] = [
+            {
+                "certificate_chain": {"filename": _Text(options.cert_file)},
+                "private_key": {"filename": _Text(options.key_file)},
+            }
+        ]
+    context: dict[str, Any] = {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "common_tls_context": common,
+    }
+    if not is_ip:
+        context["sni"] = _Text(host)
+    return {"name": "envoy.transport_sockets.tls", "typed_config": context}
+
+
+def _socket(host: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": _Text(host), "port_value": port}}
+
+
+def _split(option: str, text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not colon or not bare or set("/ \t\n") & set(host) or (":" in bare and host == bare):
+        raise ValueError(f"{option} {text!r} is not HOST:PORT: write 127.0.0.1:18000, [::1]:18000 or name:18000")
+    return bare, _port(option, port)
+
+
+def _port(option: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) > 65535:
+        raise ValueError(f"{option}: {text!r} is not a port: use a number from 0 to 65535")
+    return int(text)
+
+
+def _ip(option: str, text: str) -> None:
+    if not _is_ip(text):
+        raise ValueError(f"{option}: {text!r} is not an IP address, and Envoy listens on addresses only")
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+class _Text(str):
+    """Text of the user's, always quoted: Envoy's YAML reader takes a bare `y` for true, and PyYAML writes it so."""
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
+_Dumper.add_representer(
+    _Text, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style='"')
+)
+
+
+def _section(comment: str, name: str, content: dict[str, Any]) -> str:
+    lines = "".join(f"# {line}\n" for line in comment.splitlines())
+    return lines + yaml.dump({name: content}, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
+
+
+EXAMPLES: Final[Mapping[str, Bootstrap]] = {
+    "ads-delta.yaml": Bootstrap(node_id="envoy-1"),
+    "ads-sotw.yaml": Bootstrap(node_id="envoy-1", protocol="sotw"),
+    "static-listener.yaml": Bootstrap(node_id="envoy-1", static_listener=10000),
+}
+"""The repository's ready files, by name."""
+
+
+def write_examples(directory: Path) -> None:
+    """Write `EXAMPLES` into `directory`."""
+    for name, options in EXAMPLES.items():
+        (directory / name).write_text(render(options), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_examples(Path(sys.argv[1]))

@@ -1,0 +1,69 @@
+"""`xds-server bootstrap`: print what an Envoy starts with."""
+
+from typing import Annotated
+
+import typer
+
+from xds_server.bootstrap import Bootstrap, Protocol, render
+from xds_server.cli.errors import fail
+
+Text = str | None
+
+
+def bootstrap(
+    node_id: Annotated[str, typer.Option(help="Name of this Envoy, unique in the fleet.")],
+    node_cluster: Annotated[str, typer.Option(help="Group that this Envoy belongs to.")] = "default",
+    region: Annotated[str, typer.Option(help="Region where this Envoy runs.")] = "",
+    zone: Annotated[str, typer.Option(help="Zone where this Envoy runs.")] = "",
+    metadata: Annotated[list[str] | None, typer.Option(help="Label KEY=VALUE of this Envoy; repeatable.")] = None,
+    xds_address: Annotated[Text, typer.Option(help="The control plane's host:port. Default: 127.0.0.1:18000.")] = None,
+    sotw: Annotated[bool, typer.Option("--sotw", help="Aggregated stream, state of the world.")] = False,
+    delta: Annotated[bool, typer.Option("--delta", help="Aggregated stream, incremental (the default).")] = False,
+    per_type: Annotated[bool, typer.Option("--per-type", help="One stream for each type.")] = False,
+    rest: Annotated[bool, typer.Option("--rest", help="Polling over HTTP.")] = False,
+    admin_address: Annotated[
+        str, typer.Option(help="Where Envoy's admin interface listens; port 0 takes any free one.")
+    ] = ("127.0.0.1:9901"),
+    static_listener: Annotated[
+        int | None,
+        typer.Option(metavar="PORT", help="Own listener that routes by host; otherwise listeners come over xDS."),
+    ] = None,
+    ca: Annotated[Text, typer.Option(metavar="FILE", help="CA that signed the control plane's certificate.")] = None,
+    cert: Annotated[Text, typer.Option(metavar="FILE", help="This Envoy's client certificate.")] = None,
+    key: Annotated[Text, typer.Option(metavar="FILE", help="Key of the client certificate.")] = None,
+) -> None:
+    """Print a ready Envoy bootstrap."""
+    chosen: dict[Protocol, bool] = {"sotw": sotw, "delta": delta, "per-type": per_type, "rest": rest}
+    protocols = [name for name, on in chosen.items() if on]
+    if len(protocols) > 1:
+        fail(f"--{protocols[0]} and --{protocols[1]} exclude each other")
+    labels = {}
+    for label in metadata or ():
+        name, equals, value = label.partition("=")
+        if not name or not equals:
+            fail(f"--metadata {label!r}: write KEY=VALUE")
+        labels[name] = value
+    try:
+        options = Bootstrap(
+            node_id=node_id,
+            node_cluster=node_cluster,
+            region=region,
+            zone=zone,
+            metadata=labels,
+            xds_address=xds_address,
+            protocol=protocols[0] if protocols else "delta",
+            static_listener=static_listener,
+            admin_address=admin_address,
+            ca_file=ca,
+            cert_file=cert,
+            key_file=key,
+        )
+    except ValueError as error:
+        fail(str(error))
+    typer.echo(render(options), nl=False)
+    if options.protocol in ("per-type", "rest"):
+        typer.echo(
+            f"xds-server: warning: endpoints are served on aggregated streams only so far, and an Envoy with "
+            f"--{options.protocol} refuses every cluster for it: use --delta or --sotw",
+            err=True,
+        )

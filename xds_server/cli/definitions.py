@@ -1,0 +1,81 @@
+"""`xds-server validate`, `translate` and `schema`: what can be said of definition files without a server."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xds_server.cli.errors import fail
+
+Paths = Annotated[list[Path], typer.Argument(help="Definition files, or directories of them.")]
+
+
+class ResourceType(StrEnum):
+    """Kinds of Envoy resources that `translate` can be limited to."""
+
+    CLUSTER = "cluster"
+    ENDPOINTS = "endpoints"
+    LISTENER = "listener"
+    ROUTE = "route"
+
+
+class Output(StrEnum):
+    """Formats that `translate` prints."""
+
+    YAML = "yaml"
+    JSON = "json"
+
+
+def validate(
+    paths: Paths,
+    with_envoy: Annotated[
+        bool, typer.Option("--with-envoy", help="Also have a real Envoy load what they become.")
+    ] = False,
+) -> None:
+    """Check definition files. Prints each problem as file:line: field: message and exits 1 when there is one."""
+    from xds_server.cli.with_envoy import check_with_envoy
+    from xds_server.delivery.checking import check_files
+    from xds_server.testing.binary import EnvoyNotFoundError
+
+    checked = check_files(paths)
+    problems = checked.problems
+    if with_envoy and not problems:
+        try:
+            problems = check_with_envoy(checked)
+        except EnvoyNotFoundError as error:
+            fail(str(error))
+    for problem in problems:
+        typer.echo(str(problem))
+    if problems:
+        raise typer.Exit(1)
+    typer.echo(f"sound: {len(checked.upstreams)} upstream(s), {len(checked.gateways)} gateway(s)", err=True)
+
+
+def translate(
+    paths: Paths,
+    name: Annotated[str | None, typer.Option(help="Only this upstream or gateway.")] = None,
+    type: Annotated[ResourceType | None, typer.Option(help="Only this kind of resource.")] = None,
+    output: Annotated[Output, typer.Option("-o", "--output", help="Format.")] = Output.YAML,
+) -> None:
+    """Print the Envoy resources that definition files become."""
+    from xds_server.delivery.checking import check_files, messages_of
+    from xds_server.upstreams.translate.render import to_json, to_yaml
+
+    checked = check_files(paths)
+    for problem in checked.problems:
+        typer.echo(str(problem), err=True)
+    if checked.problems:
+        raise typer.Exit(1)
+    if name is not None and name not in {*checked.upstreams, *checked.gateways}:
+        fail(f"there is no upstream or gateway named {name!r} in {', '.join(map(str, paths))}")
+    messages = messages_of(checked, name=name, kind=type.value if type is not None else None)
+    typer.echo((to_json if output is Output.JSON else to_yaml)(messages), nl=False)
+
+
+def schema() -> None:
+    """Print the JSON Schema of definition files, for editors."""
+    from xds_server.upstreams.schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))

@@ -1,0 +1,1 @@
+"""Definitions and resolved addresses into the snapshots that node groups are served."""

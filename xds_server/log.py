@@ -1,0 +1,36 @@
+"""Structured logs: one line per event, for people or as JSON."""
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+
+LogFormat = Literal["text", "json"]
+
+
+def configure(format: LogFormat, level: str = "info") -> None:
+    """Send every event to stderr: as text (coloured on a terminal), or as one JSON object per line."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: structlog.typing.Processor
+    if format == "text":
+        shared.append(_without_empty)
+    if format == "json":
+        renderer = structlog.processors.JSONRenderer()
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _without_empty(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """People need not read of what is not there."""
+    return {name: value for name, value in event.items() if value not in ("", None, ())}

@@ -1,0 +1,1 @@
+"""Host names into addresses over time. Knows nothing of Envoy."""

@@ -1,0 +1,38 @@
+"""Every option of the server once: its default, its environment variable (`XDS_SERVER_…`) and its help."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _address(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{value!r} is not host:port, for example 127.0.0.1:18000 or [::1]:18000")
+    return value
+
+
+ListenAddress = Annotated[str, AfterValidator(_address)]
+
+
+class Settings(BaseSettings):
+    """Options of `xds-server serve`. A flag wins over the environment, which wins over the default."""
+
+    model_config = SettingsConfigDict(env_prefix="XDS_SERVER_", use_attribute_docstrings=True, extra="ignore")
+
+    definitions: Annotated[tuple[Path, ...], NoDecode] = Field(default=())
+    """Definition file, or directory of them; repeatable, watched. In the environment: several are separated by colons."""
+    xds_address: ListenAddress = "127.0.0.1:18000"
+    """Where Envoys connect: host:port; port 0 takes any free one."""
+    log_format: Literal["text", "json"] = "text"
+    """text for people, json for machines: one line per event, on stderr."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least serious events that are logged."""
+
+    @field_validator("definitions", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value

@@ -1,0 +1,150 @@
+"""The control plane as a child process, as users run it."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from xds_server.testing.child import ChildProcess, end
+
+
+class XdsServerProcess(ChildProcess):
+    """Runs `xds-server serve` on definition files for as long as the `with` block does.
+
+        with XdsServerProcess(tmp_path / "definitions") as server:
+            bootstrap = Bootstrap(node_id="edge-1", xds_address=server.xds_address)
+
+    `definitions`: a file or directory, or several. `xds_address`: default any free port on loopback. `args`: further
+    options of `serve`. `ready`: wait until definitions are served (else only until the port is open).
+    """
+
+    def __init__(
+        self,
+        *definitions: Path,
+        xds_address: str = "127.0.0.1:0",
+        args: Sequence[str] = (),
+        ready: bool = True,
+        timeout: float = 30,
+    ) -> None:
+        """`timeout`: seconds that the start may take."""
+        self._definitions, self._args = definitions, tuple(args)
+        self._wanted, self._ready, self._timeout = xds_address, ready, timeout
+        self._lines: list[str] = []
+        self._reader: threading.Thread | None = None
+        self.xds_address = ""
+        """Where it listens: host:port."""
+
+    def start(self) -> Self:
+        """Start it. Raises RuntimeError with its log when it ends instead, and TimeoutError; nothing then runs on."""
+        command = [sys.executable, "-m", "xds_server", "serve", "--xds-address", self._wanted, "--log-format", "json"]
+        for path in self._definitions:
+            command += ["--definitions", str(path)]
+        # Not the caller's directory: a store or a stray `xds_server` there must not be picked up.
+        self._process = subprocess.Popen(
+            [*command, *self._args],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            cwd=tempfile.gettempdir(),
+            start_new_session=True,
+        )
+        self._lines = []
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._reader.start()
+        try:
+            self.wait_for_event("server.started", self._timeout)
+            self.xds_address = self.events("server.started")[0]["xds_address"]
+            if self._ready:
+                self.wait_for_event("server.ready", self._timeout)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def restart(self) -> None:
+        """Start it again, at the address that it had."""
+        self.kill()
+        self._wanted = self.xds_address or self._wanted
+        self.start()
+
+    def stop(self, timeout: float = 10) -> int:
+        """SIGTERM, and wait; returns the exit code. Raises TimeoutError (it is then killed)."""
+        if self._process is None:
+            return 0
+        process = self._process
+        graceful = end(process, timeout)
+        self.kill()
+        if not graceful:
+            raise TimeoutError(f"xds-server did not stop within {timeout:g} s of SIGTERM\n{self.log}")
+        return process.returncode
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would end it."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            assert process.stderr is not None
+            if self._reader is not None:
+                self._reader.join()
+            process.stderr.close()
+
+    @property
+    def log(self) -> str:
+        """Everything that it logged since its last start."""
+        return "\n".join(self._lines)
+
+    def events(self, name: str = "") -> list[dict[str, Any]]:
+        """Its log as data; `name`: only these events, for example ``definitions.broken``."""
+        found = []
+        for line in list(self._lines):
+            if line.startswith("{"):
+                event = json.loads(line)
+                if not name or event.get("event") == name:
+                    found.append(event)
+        return found
+
+    def wait_for_event(self, name: str, timeout: float = 10, count: int = 1) -> dict[str, Any]:
+        """Wait until it logged `name` `count` times; returns the last. Raises TimeoutError, RuntimeError when it ended."""
+        self.wait_until(lambda: len(self.events(name)) >= count, timeout, f"{count} x {name} in the log")
+        return self.events(name)[-1]
+
+    def wait_until(self, condition: Callable[[], object], timeout: float, what: str) -> None:
+        """Wait for a condition of the caller's. Raises as `wait_for_event` does."""
+        end = time.monotonic() + timeout
+        while not condition():
+            if self._process is None or self._process.poll() is not None:
+                if self._reader is not None:
+                    self._reader.join(1)
+                if condition():
+                    return
+                raise RuntimeError(f"xds-server ended while waiting for {what}:\n{self.log}")
+            if time.monotonic() > end:
+                raise TimeoutError(f"no {what} after {timeout:g} s:\n{self.log}")
+            time.sleep(0.01)
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stderr is not None
+        lines = self._lines
+        for line in process.stderr:
+            lines.append(line.decode(errors="replace").rstrip("\n"))
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            error.add_note(f"xds-server's log:\n{self.log}")
+        try:
+            if self._process is not None:
+                self.stop()
+        finally:
+            self.kill()

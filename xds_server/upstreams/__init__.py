@@ -1,0 +1,1 @@
+"""What a user writes (model, documents) and what it means in Envoy (translate)."""

@@ -1,0 +1,43 @@
+"""The definition format: what operators write, as typed and checked data. Knows nothing of Envoy's messages."""
+
+from xds_server.upstreams.model.base import Definition, Problem, problems_of, reject
+from xds_server.upstreams.model.document import Clash, Document, Placed, clashes, may_share_envoy
+from xds_server.upstreams.model.gateway import Gateway
+from xds_server.upstreams.model.health import ActiveHealthCheck, HealthChecks, PassiveHealthCheck
+from xds_server.upstreams.model.nodes import NodeSelector
+from xds_server.upstreams.model.raw import RawCluster
+from xds_server.upstreams.model.scalars import RESERVED_NAME, format_duration
+from xds_server.upstreams.model.target import Locality, Target, TargetHealthCheck
+from xds_server.upstreams.model.traffic import HashKey, Limits, Retries, SlowStart, Tls
+from xds_server.upstreams.model.upstream import HASHING, Algorithm, Upstream
+
+__all__ = [
+    "HASHING",
+    "RESERVED_NAME",
+    "ActiveHealthCheck",
+    "Algorithm",
+    "Clash",
+    "Definition",
+    "Document",
+    "Gateway",
+    "HashKey",
+    "HealthChecks",
+    "Limits",
+    "Locality",
+    "NodeSelector",
+    "PassiveHealthCheck",
+    "Placed",
+    "Problem",
+    "RawCluster",
+    "Retries",
+    "SlowStart",
+    "Target",
+    "TargetHealthCheck",
+    "Tls",
+    "Upstream",
+    "clashes",
+    "format_duration",
+    "may_share_envoy",
+    "problems_of",
+    "reject",
+]

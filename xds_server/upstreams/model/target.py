@@ -1,0 +1,75 @@
+"""One target of an upstream: where it is, how much it gets, and the state that an operator gave it."""
+
+from typing import Literal
+
+from pydantic import Field, StrictBool
+
+from xds_server.upstreams.model.base import Definition
+from xds_server.upstreams.model.scalars import Address, Host, Labels, OneLine, Port, Priority, Text, Weight, is_address
+
+TargetState = Literal["enabled", "draining", "disabled", "unhealthy"]
+
+
+class Locality(Definition):
+    """Where something runs. Envoy: `core.v3.Locality`."""
+
+    region: Text = ""
+    """Region, for example ``eu``. Default: none."""
+    zone: Text = ""
+    """Zone inside the region, for example ``eu-1a``. Default: none."""
+    sub_zone: Text = ""
+    """Part of the zone, for example a rack. Default: none."""
+
+
+class TargetHealthCheck(Definition):
+    """What differs for this target's active probes. Envoy: `Endpoint.health_check_config`.
+
+    Envoy cannot give a single target its own path, interval or thresholds.
+    """
+
+    port: Port | None = None
+    """Port that is probed, 1 to 65535. Default: the target's port. Envoy: `health_check_config.port_value`."""
+    address: Address | None = None
+    """IP address that is probed. Default: the target's. Envoy: `health_check_config.address`."""
+    hostname: OneLine | None = None
+    """Host header of the probe. Default: the upstream's. Envoy: `health_check_config.hostname`."""
+    disabled: StrictBool = False
+    """true: never probed, and counted as healthy by the active checks. Default: false.
+    Envoy: `health_check_config.disable_active_health_check`."""
+
+
+class Target(Definition):
+    """One server of an upstream. Envoy: `endpoint.v3.LbEndpoint`."""
+
+    host: Host
+    """IPv4 or IPv6 address, or a host name (Unicode names are converted by IDNA). Required.
+    Envoy: `Endpoint.address`."""
+    port: Port
+    """TCP port, 1 to 65535. Required. Envoy: `Endpoint.address`."""
+    weight: Weight = 1
+    """Share of traffic relative to the other targets, 0 to 1,000,000; 0 means no new traffic. Default: 1.
+    Envoy: `LbEndpoint.load_balancing_weight` (0 is sent as `DRAINING`, as Envoy refuses it)."""
+    priority: Priority = 0
+    """0 is preferred; a higher number takes over when those before it are down. 0 to 128, gaps are closed. Default: 0.
+    Envoy: `LocalityLbEndpoints.priority`."""
+    state: TargetState = "enabled"
+    """enabled; draining (no new requests, running ones finish); disabled (not sent to Envoy); unhealthy (set by hand).
+    Default: enabled. Envoy: `LbEndpoint.health_status`."""
+    locality: Locality = Locality()
+    """Where the target runs. Default: nowhere in particular. Envoy: `LocalityLbEndpoints.locality`."""
+    description: Text = ""
+    """For people. Never sent to Envoy."""
+    labels: Labels = Field(default_factory=dict)
+    """For people and selection. Envoy: `LbEndpoint.metadata` under `xds-server`."""
+    health_check: TargetHealthCheck = TargetHealthCheck()
+    """What differs for this target's probes. Default: nothing. Envoy: `Endpoint.health_check_config`."""
+
+    @property
+    def key(self) -> str:
+        """``host:port``, IPv6 in brackets: how a target is named within its upstream."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def needs_resolving(self) -> bool:
+        """Whether the host is a name rather than an address."""
+        return not is_address(self.host)

@@ -1,0 +1,236 @@
+"""The upstream: everything that an operator says about one virtual host name, and what contradicts itself in it."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, Literal, Self
+
+from pydantic import Field, JsonValue, TypeAdapter, field_serializer, field_validator, model_validator
+
+from xds_server.upstreams.model.base import Definition, Location, Problem, reject
+from xds_server.upstreams.model.health import ActiveHealthCheck, HealthChecks
+from xds_server.upstreams.model.nodes import NodeSelector
+from xds_server.upstreams.model.raw import RawCluster, raw_cluster
+from xds_server.upstreams.model.scalars import Duration, Hostname, Labels, Name, OneLine, PositiveDuration, Text
+from xds_server.upstreams.model.target import Target
+from xds_server.upstreams.model.traffic import HASH_KINDS, HashKey, Limits, Retries, SlowStart, Tls
+
+Algorithm = Literal["round-robin", "weighted-round-robin", "least-connections", "random", "ring-hash", "maglev"]
+HASHING = ("ring-hash", "maglev")
+ENVOY_FIELDS_REFUSED = ("name", "type", "cluster_type", "eds_cluster_config", "load_assignment")
+"""Fields of Envoy's Cluster that `envoy:` may not carry: they tie the cluster to its name and its endpoints."""
+_REFUSED_SPELLINGS = [
+    spelling
+    for name in ENVOY_FIELDS_REFUSED
+    for spelling in dict.fromkeys((name, re.sub("_(.)", lambda letter: letter[1].upper(), name)))
+]
+
+
+_FIELDS = TypeAdapter(dict[str, JsonValue])
+
+
+class Upstream(Definition):
+    """A virtual host name and the targets that answer for it.
+
+    Envoy: `cluster.v3.Cluster` and `ClusterLoadAssignment`.
+    """
+
+    name: Name
+    """Envoy's cluster name and a virtual host name, unique: 1 to 253 of a-z 0-9 . _ -. Required.
+    Envoy: `Cluster.name`."""
+    description: Text = ""
+    """For people. Never sent to Envoy."""
+    hostnames: tuple[Hostname, ...] = ()
+    """Further virtual host names: DNS names or `*.suffix`, compared in lower case, for Envoys that take our listeners.
+    Default: none. Envoy: `VirtualHost.domains`."""
+    labels: Labels = Field(default_factory=dict)
+    """For people and selection. Never sent to Envoy."""
+    algorithm: Algorithm = "round-robin"
+    """How a target is chosen. Default: round-robin (equal shares). Envoy: `Cluster.load_balancing_policy`."""
+    targets: tuple[Target, ...] = ()
+    """The servers. None is legal and answers 503. Default: none. Envoy: `ClusterLoadAssignment.endpoints`."""
+    failover: Literal["all-down", "proportional"] = "all-down"
+    """When the next priority takes over: once every target before it is down, or share by share as targets fail.
+    Default: all-down. Envoy: `ClusterLoadAssignment.policy.overprovisioning_factor`."""
+    on_all_unhealthy: Literal["fail", "send-all"] | None = None
+    """When no target is healthy: fail (503), or send-all (requests go to all that are not taken out by hand).
+    Default: fail; send-all when there are only passive checks. Envoy: `common_lb_config.healthy_panic_threshold`."""
+    health_checks: HealthChecks = HealthChecks()
+    """Probes and ejection. Default: none."""
+    limits: Limits = Limits()
+    """Circuit breakers of each Envoy. Default: unlimited. Envoy: `Cluster.circuit_breakers`."""
+    slow_start: SlowStart | None = None
+    """Growing share of new and recovered targets; not for random, ring-hash and maglev. Default: none.
+    Envoy: `slow_start_config`."""
+    hash_on: tuple[HashKey, ...] = ()
+    """What ring-hash and maglev hash; other algorithms ignore it, so that switching is one edit. Later entries are used
+    when those before them are absent. Default: source IP.
+    Envoy: `consistent_hashing_lb_config.hash_policy`."""
+    protocol: Literal["http1", "http2", "auto", "tcp"] = "http1"
+    """What targets speak; auto (ALPN) needs `tls`. Default: http1. Envoy: `HttpProtocolOptions`."""
+    host_header: OneLine = "keep"
+    """Host header that targets see: keep (the client's), target (the target's own name), or any text. Default: keep.
+    Envoy: `RouteAction.auto_host_rewrite` with `Endpoint.hostname`."""
+    tls: Tls | None = None
+    """TLS to the targets. Default: none. Envoy: `Cluster.transport_socket`."""
+    connect_timeout: PositiveDuration = timedelta(seconds=5)
+    """Time to open a connection. Default: 5s. Envoy: `Cluster.connect_timeout`."""
+    timeout: Duration = timedelta(0)
+    """Time for a request and its whole answer, uploading included; 0s is none. Whatever it is, an answer may stand still for
+    5m, or for this time where it is longer. On a static listener: time for each try, and 5m of standing still.
+    Default: 0s. Envoy: `RouteAction.timeout`, `RouteAction.idle_timeout` and `max_stream_duration`."""
+    retries: Retries | None = None
+    """Retries of failed requests. Default: none. Envoy: `RetryPolicy`."""
+    resolve: Literal["control-plane", "envoy"] = "control-plane"
+    """Who resolves targets given by host name: the control plane (into EDS) or each Envoy (a DNS cluster; a static listener
+    then sends targets their own name as the Host, whatever `host_header` says). Default: control-plane.
+    Envoy: `Cluster.type` EDS, or `envoy.clusters.dns`."""
+    nodes: NodeSelector = NodeSelector()
+    """Which Envoys receive this upstream. Default: all."""
+    envoy: dict[str, JsonValue] | RawCluster = Field(
+        default_factory=dict, json_schema_extra={"propertyNames": {"not": {"enum": [*_REFUSED_SPELLINGS]}}}
+    )
+    """Any field of Envoy's Cluster as proto JSON, over what was translated: lists are replaced whole, false and 0 are
+    honoured, null takes a field of ours away. Python callers may give an `envoy_data_plane` Cluster. Refused: name, type,
+    cluster_type, eds_cluster_config, load_assignment, another common_lb_config.healthy_panic_threshold than that of
+    `on_all_unhealthy`, and fields that have no effect beside a newer one that is there (lb_policy, http2_protocol_options,
+    and with `resolve: envoy` those about DNS). Default: nothing. Envoy: `Cluster`."""
+
+    @field_validator("envoy", mode="plain", json_schema_input_type=dict[str, JsonValue])
+    @classmethod
+    def _take_message(cls, value: Any) -> dict[str, JsonValue] | RawCluster:
+        value = raw_cluster(value)
+        # By hand, because pydantic's errors about a union name its members as if they were fields.
+        return value if isinstance(value, RawCluster) else _FIELDS.validate_python(value)
+
+    @field_serializer("envoy")
+    def _show_override(self, value: dict[str, JsonValue] | RawCluster) -> JsonValue:
+        return {**value.to_json()} if isinstance(value, RawCluster) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        reject(contradictions(self))
+        return self
+
+    @property
+    def virtual_hosts(self) -> tuple[str, ...]:
+        """Every host name that requests for this upstream may carry: its name first, then `hostnames`."""
+        return (self.name, *self.hostnames)
+
+    @property
+    def sends_to_all_when_unhealthy(self) -> bool:
+        """`on_all_unhealthy` with its default: send-all only where passive checks stand alone."""
+        if self.on_all_unhealthy is not None:
+            return self.on_all_unhealthy == "send-all"
+        return self.health_checks.passive is not None and self.health_checks.active is None
+
+
+def contradictions(upstream: Upstream) -> Iterator[Problem]:
+    """Every pair of fields of an upstream that cannot both be meant."""
+    yield from _targets(upstream)
+    yield from _algorithm(upstream)
+    yield from _protocol(upstream)
+    if upstream.health_checks.active is not None:
+        yield from _probes(upstream.health_checks.active)
+    if len(set(upstream.virtual_hosts)) < len(upstream.virtual_hosts):
+        for index, hostname in enumerate(upstream.hostnames):
+            if hostname in upstream.virtual_hosts[: index + 1]:
+                earlier = upstream.virtual_hosts.index(hostname)
+                about = ("hostnames", earlier - 1) if earlier else ("name",)
+                message = f"{hostname!r} is named twice (the upstream's name is one already)"
+                yield Problem(("hostnames", index), message, (about,))
+    if isinstance(upstream.envoy, dict):
+        for key in upstream.envoy:
+            snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in key)
+            if snake in ENVOY_FIELDS_REFUSED:
+                yield Problem(
+                    ("envoy", key), f"{key!r} may not be set here: it ties the cluster to its name and targets"
+                )
+
+
+def _targets(upstream: Upstream) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for index, target in enumerate(upstream.targets):
+        if (before := first.setdefault(target.key, index)) != index:
+            yield Problem(("targets", index), f"target {target.key} is listed twice", (("targets", before),))
+    weights = _unequal_weights(upstream)
+    if weights and upstream.algorithm == "round-robin":
+        message = "round-robin shares equally, but the weights differ: use algorithm: weighted-round-robin"
+        yield Problem(weights[1], message, (weights[0], ("algorithm",)))
+    if weights and upstream.algorithm == "random":
+        message = "random ignores weights, but the weights differ: use weighted-round-robin"
+        yield Problem(("algorithm",), message, weights)
+
+
+def _unequal_weights(upstream: Upstream) -> tuple[Location, Location] | None:
+    """Where two weights differ: the first, and the first unlike it. Weight 0 is no share, so it is not compared."""
+    first: tuple[int, int] | None = None
+    for index, target in enumerate(upstream.targets):
+        if target.weight and first is None:
+            first = (index, target.weight)
+        elif target.weight and first and target.weight != first[1]:
+            return ("targets", first[0], "weight"), ("targets", index, "weight")
+    return None
+
+
+def _algorithm(upstream: Upstream) -> Iterator[Problem]:
+    algorithm = upstream.algorithm
+    if upstream.slow_start and algorithm in ("random", *HASHING):
+        yield Problem(("slow_start",), f"Envoy has no slow start for {algorithm}", (("algorithm",),))
+    for index, key in enumerate(upstream.hash_on):
+        if sum(bool(getattr(key, kind)) for kind in HASH_KINDS) != 1:
+            message = f"give exactly one of {', '.join(HASH_KINDS)}"
+            yield Problem(("hash_on", index), message, tuple(("hash_on", index, kind) for kind in HASH_KINDS))
+        if key.ttl is not None and not key.cookie:
+            yield Problem(("hash_on", index, "ttl"), "ttl belongs to a cookie", (("hash_on", index, "cookie"),))
+
+
+def _protocol(upstream: Upstream) -> Iterator[Problem]:
+    protocol, tls = upstream.protocol, upstream.tls
+    if protocol == "auto" and tls is None:
+        message = "auto chooses by ALPN, which needs tls: use http1 or http2, or add tls"
+        yield Problem(("protocol",), message, (("tls",),))
+    if tls is not None:
+        yield from _tls(tls, upstream.targets)
+    if protocol == "tcp":
+        http_only = {
+            "retries": upstream.retries,
+            "timeout": upstream.timeout,
+            "hostnames": upstream.hostnames,
+            "host_header": upstream.host_header != "keep",
+        }
+        for field, value in http_only.items():
+            if value:
+                yield Problem((field,), f"{field} is about HTTP requests, but protocol is tcp", (("protocol",),))
+        for index, key in enumerate(upstream.hash_on):
+            if not key.source_ip:
+                about = (("protocol",), ("hash_on", index, "source_ip"))
+                yield Problem(("hash_on", index), "plain TCP can be hashed by source_ip only", about)
+    active = upstream.health_checks.active
+    if active is not None and active.type == "grpc" and protocol != "http2":
+        message = f"grpc probes need protocol: http2, not {protocol}"
+        yield Problem(("health_checks", "active", "type"), message, (("protocol",),))
+
+
+def _tls(tls: Tls, targets: tuple[Target, ...]) -> Iterator[Problem]:
+    if (tls.cert_file is None) != (tls.key_file is None):
+        there, missing = ("cert_file", "key_file") if tls.cert_file else ("key_file", "cert_file")
+        yield Problem(("tls", missing), "cert_file and key_file go together", (("tls", there),))
+    if tls.ca_file and not tls.verify:
+        yield Problem(("tls", "ca_file"), "ca_file has no meaning with verify: false", (("tls", "verify"),))
+    unnamed = next((index for index, target in enumerate(targets) if not target.needs_resolving), None)
+    if tls.verify and not tls.sni and unnamed is not None:
+        message = "a target given by IP address has no name to verify: set sni, or verify: false"
+        yield Problem(("tls", "sni"), message, (("targets", unnamed, "host"), ("tls", "verify")))
+
+
+def _probes(active: ActiveHealthCheck) -> Iterator[Problem]:
+    here = ("health_checks", "active")
+    applies = {
+        "http": {"path", "method", "headers", "expected_statuses", "host"},
+        "grpc": {"service", "host"},
+        "tcp": (),
+    }
+    special = {"path", "method", "headers", "expected_statuses", "service", "host"}
+    for field in sorted(active.model_fields_set & special - set(applies[active.type])):
+        yield Problem((*here, field), f"{field} has no meaning for {active.type} probes", ((*here, "type"),))

@@ -1,0 +1,32 @@
+"""Definitions -> Envoy's messages. Pure functions: no I/O, no clock, equal input gives equal bytes.
+
+Messages are protobuf's own (`envoy.config.…_pb2` of xds-protos), typed Any as those modules have no types.
+"""
+
+from xds_server.upstreams.translate.cluster import cluster
+from xds_server.upstreams.translate.endpoints import Addresses, eds_name, endpoints
+from xds_server.upstreams.translate.listener import listener
+from xds_server.upstreams.translate.overrides import OverrideError
+from xds_server.upstreams.translate.resources import cluster_resource, endpoints_resource, listener_resource
+from xds_server.upstreams.translate.routes import (
+    ROUTES_NAME,
+    encode_route_configuration,
+    route_configuration,
+    virtual_host,
+)
+
+__all__ = [
+    "ROUTES_NAME",
+    "Addresses",
+    "OverrideError",
+    "cluster",
+    "cluster_resource",
+    "eds_name",
+    "encode_route_configuration",
+    "endpoints",
+    "endpoints_resource",
+    "listener",
+    "listener_resource",
+    "route_configuration",
+    "virtual_host",
+]

@@ -1,0 +1,171 @@
+"""Targets: `endpoint.v3.ClusterLoadAssignment`. All that can live here does: a changed Cluster drops its connections."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from envoy.config.core.v3 import base_pb2, health_check_pb2
+from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
+
+from xds_server.upstreams.model import Locality, Target, TargetHealthCheck, Upstream
+from xds_server.upstreams.translate.host_names import endpoint_hostname
+from xds_server.upstreams.translate.messages import socket_address
+
+Addresses = Mapping[str, Sequence[str]]
+"""Host name -> IP addresses that the control plane resolved; empty when unknown."""
+
+METADATA_NAMESPACE = "xds-server"
+"""Where a target's labels are in `LbEndpoint.metadata`: not a namespace that load balancing reads."""
+
+# Envoy sums weights in 32 bits; half of that leaves room for rounding up to 1.
+_MOST_WEIGHT = 2**31
+_NO_SETTINGS = TargetHealthCheck()
+_STATUS = health_check_pb2.HealthStatus
+# Envoy, not we, knows how many hosts its names resolve to: enough for this many in one priority.
+_MOST_RESOLVED_HOSTS = 10_000
+
+
+class _Host(NamedTuple):
+    """One endpoint and where it goes. Sorted by all but the target: equal definitions give equal bytes."""
+
+    priority: int
+    locality: tuple[str, str, str]
+    address: str
+    port: int
+    target: Target
+
+
+def envoy_resolves(upstream: Upstream) -> bool:
+    """Whether the upstream becomes a DNS cluster, whose endpoints are part of the Cluster."""
+    return upstream.resolve == "envoy" and any(target.needs_resolving for target in upstream.targets)
+
+
+def endpoints(upstream: Upstream, addresses: Addresses | None = None) -> Any:
+    """The upstream's `ClusterLoadAssignment`, or None where Envoy resolves the names.
+
+    `addresses`: see `Addresses`; a name that is not in it has no endpoints. A name with several addresses gives an
+    endpoint of the target's weight for each. An address and port that occur twice count where they come first, by
+    priority and then with what was taken out by hand first, as Envoy would drop either silently. An assignment without
+    endpoints is still one: without any, Envoy waits 15 s for it.
+    """
+    if envoy_resolves(upstream):
+        return None
+    known = addresses or {}
+    hosts = _hosts(upstream, lambda target: known.get(target.host, ()) if target.needs_resolving else (target.host,))
+    return _assignment(upstream, eds_name(upstream), hosts)
+
+
+def dns_endpoints(upstream: Upstream) -> Any:
+    """`Cluster.load_assignment` of a DNS cluster: names stay names."""
+    return _assignment(upstream, upstream.name, _hosts(upstream, lambda target: (target.host,)))
+
+
+def eds_name(upstream: Upstream) -> str:
+    """Name of the upstream's assignment: its own, with a hash when targets have probe settings of their own.
+
+    Envoy, given a target whose probe port changed, fails requests for seconds; under a new name it builds the cluster
+    anew beside the old one and fails none. Where all targets share their settings, adding one changes nothing.
+    """
+    if upstream.health_checks.active is None:
+        return upstream.name
+    settings = {target.key: _probe_settings(target.health_check) for target in upstream.targets}
+    distinct = set(settings.values())
+    if distinct <= {None}:
+        return upstream.name
+    differing = sorted((key, text) for key, text in settings.items() if text)
+    digest = hashlib.blake2b(json.dumps(differing if len(distinct) > 1 else [*distinct]).encode(), digest_size=6)
+    return f"{upstream.name}#{digest.hexdigest()}"
+
+
+def _probe_settings(check: TargetHealthCheck) -> str | None:
+    return None if check == _NO_SETTINGS else check.model_dump_json()
+
+
+def _hosts(upstream: Upstream, resolve: Callable[[Target], Iterable[str]]) -> list[_Host]:
+    found = (
+        _Host(target.priority, _parts(target.locality), address, target.port, target)
+        for target in upstream.targets
+        if _is_sent(upstream, target)
+        for address in resolve(target)
+    )
+    first: dict[tuple[str, int], _Host] = {}
+    for host in sorted(found, key=lambda host: (*host[:4], -_status(host.target))):
+        first.setdefault((host.address, host.port), host)
+    return list(first.values())
+
+
+def _is_sent(upstream: Upstream, target: Target) -> bool:
+    """Disabled targets are left out; so are all that were taken out by hand where panic would send to them."""
+    if target.state == "disabled":
+        return False
+    return not upstream.sends_to_all_when_unhealthy or _status(target) == _STATUS.UNKNOWN
+
+
+def _status(target: Target) -> int:
+    if target.state == "unhealthy":
+        return int(_STATUS.UNHEALTHY)
+    if target.state == "draining" or target.weight == 0:  # Envoy refuses a weight of 0
+        return int(_STATUS.DRAINING)
+    return int(_STATUS.UNKNOWN)
+
+
+def _assignment(upstream: Upstream, name: str, hosts: list[_Host]) -> Any:
+    assignment = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
+    per_priority = Counter(host.priority for host in hosts)
+    scale = sum(host.target.weight for host in hosts) // _MOST_WEIGHT + 1
+    for rank, (_, members) in enumerate(groupby(hosts, key=lambda host: host.priority)):
+        for locality, group in groupby(members, key=lambda host: host.locality):
+            entry = assignment.endpoints.add(priority=rank)
+            if any(locality):
+                entry.locality.CopyFrom(_locality(locality))
+            entry.lb_endpoints.extend(_endpoint(upstream, host, scale) for host in group)
+    if upstream.failover == "all-down" and (len(per_priority) > 1 or (hosts and upstream.sends_to_all_when_unhealthy)):
+        # A priority is left when health x factor < 100 %: with this factor, one of N healthy hosts keeps everything. Panic
+        # begins there too: with the usual factor, 1 of 150 healthy hosts is below the least threshold, 1 %.
+        largest = _MOST_RESOLVED_HOSTS if envoy_resolves(upstream) else max(per_priority.values())
+        assignment.policy.overprovisioning_factor.value = 100 * largest
+    return assignment
+
+
+def _endpoint(upstream: Upstream, host: _Host, scale: int) -> Any:
+    target = host.target
+    endpoint = endpoint_components_pb2.LbEndpoint(health_status=_status(target))
+    endpoint.endpoint.address.CopyFrom(socket_address(host.address, host.port))
+    endpoint.endpoint.hostname = endpoint_hostname(upstream, target)
+    if upstream.health_checks.active is not None and target.health_check != _NO_SETTINGS:
+        endpoint.endpoint.health_check_config.CopyFrom(_probe(target))
+    if target.weight > 1:
+        endpoint.load_balancing_weight.value = max(1, target.weight // scale)
+    if target.labels:
+        endpoint.metadata.CopyFrom(_metadata(target.labels))
+    return endpoint
+
+
+def _probe(target: Target) -> Any:
+    check = target.health_check
+    config = endpoint_components_pb2.Endpoint.HealthCheckConfig(
+        hostname=check.hostname or "", disable_active_health_check=check.disabled
+    )
+    if check.address:
+        config.address.CopyFrom(socket_address(check.address, check.port or target.port))
+    elif check.port:
+        config.port_value = check.port
+    return config
+
+
+def _metadata(labels: Mapping[str, str]) -> Any:
+    metadata = base_pb2.Metadata()
+    metadata.filter_metadata[METADATA_NAMESPACE].update(labels)
+    return metadata
+
+
+def _parts(locality: Locality) -> tuple[str, str, str]:
+    return locality.region, locality.zone, locality.sub_zone
+
+
+def _locality(parts: tuple[str, str, str]) -> Any:
+    region, zone, sub_zone = parts
+    return base_pb2.Locality(region=region, zone=zone, sub_zone=sub_zone)

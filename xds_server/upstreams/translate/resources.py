@@ -1,0 +1,27 @@
+"""Translated definitions as xDS resources: named, versioned by content and encoded once."""
+
+from xds_server.upstreams.model import Gateway, Upstream
+from xds_server.upstreams.translate.cluster import cluster
+from xds_server.upstreams.translate.endpoints import Addresses, endpoints
+from xds_server.upstreams.translate.listener import listener
+from xds_server.xds.resource import Resource
+
+
+def cluster_resource(upstream: Upstream) -> Resource:
+    """The upstream's Cluster. Raises `OverrideError` when its `envoy:` field cannot be applied."""
+    return Resource.of(cluster(upstream))
+
+
+def endpoints_resource(upstream: Upstream, addresses: Addresses, cluster: Resource) -> Resource | None:
+    """The upstream's assignment, or None where Envoy resolves the names.
+
+    `cluster`: the upstream's own. The version changes with it, so that an Envoy that rebuilds the cluster is sent its
+    endpoints again.
+    """
+    assignment = endpoints(upstream, addresses)
+    return None if assignment is None else Resource.of(assignment, covers=[cluster.version])
+
+
+def listener_resource(gateway: Gateway) -> Resource:
+    """The gateway's Listener."""
+    return Resource.of(listener(gateway))

@@ -1,0 +1,150 @@
+"""Incremental xDS: each request adds and removes names, each response holds what is new and what is gone.
+
+Rules: xDS protocol, "Incremental xDS" (conformance D1 to D33). A nonce is never a reason to drop a request, every name that is
+asked for is answered, and what a returning client says that it holds is believed for whole sets only. No I/O here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from envoy.service.discovery.v3 import discovery_pb2
+
+from xds_server.xds.group import Group
+from xds_server.xds.ordering import LEGACY_WILDCARD
+from xds_server.xds.resource import Resource, length_delimited
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.stream import Stream
+from xds_server.xds.unanswered import Response
+from xds_server.xds.watch import Watch
+
+
+class DeltaWatch(Watch):
+    """One type of an incremental stream."""
+
+    def __init__(self, type_url: str) -> None:
+        super().__init__(type_url, window=4, remembered=64)
+        self.requested = False
+        self.held: Mapping[str, str] = {}
+        """Versions by name that the client says it holds from an earlier stream; dropped after the first look."""
+
+    def subscribe(self, subscribe: set[str], unsubscribe: set[str]) -> None:
+        """Add and remove names (D1); both must be answered where the protocol says so (D7, D11)."""
+        if "*" in subscribe and not self.wildcard:
+            self.wildcard = True
+            if self.cursor is not None:
+                self.owed |= set(self.cursor.names(self.type_url))
+                self.must_answer = self.urgent = True
+        named = subscribe - {"*"}
+        self.names |= named
+        if named and self.cursor is not None:
+            self.urgent = True
+            self.owed |= named
+            for name in named:
+                self.gone.pop(name, None)
+        if "*" in unsubscribe:
+            self.wildcard = False
+        dropped = unsubscribe - {"*"}
+        self.names -= dropped
+        if self.wildcard and dropped and self.cursor is not None:
+            # Is it still part of the whole set, or gone? The client cannot know (D11).
+            self.owed |= dropped
+            self.urgent = True
+        elif not self.wildcard:
+            self.owed &= self.names
+            self.gone = {name: held for name, held in self.gone.items() if name in self.names}
+
+    def legacy_wildcard(self) -> None:
+        """The first request named nothing: everything is meant (D4)."""
+        self.wildcard = True
+
+    def _begin(self, snapshot: Snapshot) -> None:
+        held, self.held = self.held, {}
+        if self.wildcard:
+            for name in snapshot.names(self.type_url):
+                resource = snapshot.get(self.type_url, name)
+                if resource is not None and held.get(name) != resource.version:
+                    self.owed.add(name)
+            for name in held:
+                if snapshot.get(self.type_url, name) is None:
+                    self.gone[name] = _forgotten(self.type_url, name)
+            self.inherited = bool(self.gone)
+            self.must_answer = not held
+        # Nothing proves that a client still holds what it names (D19): always answered.
+        self.owed |= self.names
+
+    def make(self, group: Group, nonce: str, *, final: bool) -> Response | None:
+        snapshot = group.snapshot
+        assert snapshot is not None
+        answer = self.must_answer
+        taken = self.take(snapshot, nonce)
+        present = tuple(sorted(name for name in taken if snapshot.get(self.type_url, name) is not None))
+        # Asked for and not there: denied at once, remembered, sent when it comes (D8).
+        absent = taken.difference(present) | self._still_refused(snapshot)
+        if final:
+            absent |= self.take_gone()
+        if not (present or absent or answer):
+            self.urgent = False
+            return None
+        return self._response(group, snapshot, nonce, present, tuple(sorted(absent)))
+
+    def retire(self, group: Group, nonce: str) -> Response:
+        assert group.snapshot is not None
+        names = self.take_gone() | self._still_refused(group.snapshot)
+        return self._response(group, group.snapshot, nonce, (), tuple(sorted(names)))
+
+    def _still_refused(self, snapshot: Snapshot) -> set[str]:
+        refused, self.refused_removals = self.refused_removals, set()
+        return {name for name in refused if snapshot.get(self.type_url, name) is None}
+
+    def _response(
+        self, group: Group, snapshot: Snapshot, nonce: str, names: tuple[str, ...], removed: tuple[str, ...]
+    ) -> Response:
+        whole = len(names) > 1 and len(names) == snapshot.count(self.type_url)
+        if whole:
+            frames = group.body(("delta", self.type_url), lambda: self._frames(snapshot, names))
+        else:
+            frames = self._frames(snapshot, names)
+        version = snapshot.version(self.type_url)
+        payload = b"".join(
+            (
+                length_delimited(1, version.encode()),
+                frames,
+                length_delimited(4, self.type_url.encode()),
+                length_delimited(5, nonce.encode()),
+                *(length_delimited(6, name.encode()) for name in removed),
+            )
+        )
+        return Response(self.type_url, nonce, version, names, removed, payload)
+
+    def _frames(self, snapshot: Snapshot, names: tuple[str, ...]) -> bytes:
+        resources = (snapshot.get(self.type_url, name) for name in names)
+        return b"".join(resource.delta_frame for resource in resources if resource is not None)
+
+
+def _forgotten(type_url: str, name: str) -> Resource:
+    """Stands for a resource that only the client still knows."""
+    return Resource.encode(type_url, name, b"")
+
+
+class DeltaStream(Stream[DeltaWatch]):
+    """An incremental stream: `DeltaDiscoveryRequest` in, `DeltaDiscoveryResponse` out."""
+
+    request = discovery_pb2.DeltaDiscoveryRequest
+
+    def _watch(self, type_url: str) -> DeltaWatch:
+        return DeltaWatch(type_url)
+
+    def _read(self, watch: DeltaWatch, request: Any) -> None:
+        if request.response_nonce:
+            detail = request.error_detail.message if request.HasField("error_detail") else None
+            self._answered(watch, request.response_nonce, detail)
+        added, dropped = set(request.resource_names_subscribe), set(request.resource_names_unsubscribe)
+        if not watch.requested:
+            watch.requested = True
+            watch.held = dict(request.initial_resource_versions)
+            if not added and not dropped and watch.type_url in LEGACY_WILDCARD:
+                watch.legacy_wildcard()
+                self._tell("subscribed", watch.type_url, names=("*",))
+        if added or dropped:
+            watch.subscribe(added, dropped)
+            self._tell("subscribed", watch.type_url, names=tuple(sorted(added)), removed=tuple(sorted(dropped)))

@@ -1,0 +1,33 @@
+"""What happens on streams, for whoever wants to watch: logs, metrics, the fleet's status, tests."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from xds_server.xds.node import Node
+
+Kind = Literal["opened", "subscribed", "sent", "acknowledged", "rejected", "closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened on one stream."""
+
+    kind: Kind
+    stream: int
+    """Number of the stream, unique in this process."""
+    node: Node | None
+    """Who is at the other end; None until the first request."""
+    type_url: str = ""
+    version: str = ""
+    """sent: the version sent. acknowledged, rejected: the version of the response that is answered."""
+    nonce: str = ""
+    names: tuple[str, ...] = ()
+    """subscribed: names newly asked for (``*`` is everything). sent, acknowledged, rejected: resources in the response."""
+    removed: tuple[str, ...] = ()
+    """sent: resources that the client is told to drop (delta). subscribed: names no longer asked for."""
+    detail: str = ""
+    """rejected: the client's words. closed: why."""
+
+
+Observer = Callable[[Event], None]

@@ -1,0 +1,32 @@
+"""A group: the nodes that are served the same snapshot, and what they share. No I/O here."""
+
+from collections.abc import Callable
+
+from xds_server.xds.snapshot import ChangeLog, Difference, Snapshot
+
+
+class Group:
+    """Holds the current snapshot, the way to it, and the response bodies that its streams share."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.snapshot: Snapshot | None = None
+        """None until the first one is published: clients are held, never told that there is nothing (S16)."""
+        self._log = ChangeLog()
+        self._bodies: dict[tuple[str, ...], bytes] = {}
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Make `snapshot` the current one."""
+        self.snapshot = snapshot
+        self._log.append(snapshot)
+        self._bodies.clear()
+
+    def difference(self, type_url: str, old: Snapshot, new: Snapshot) -> Difference:
+        """What a client that holds `old` lacks of `new`."""
+        return self._log.difference(type_url, old, new)
+
+    def body(self, key: tuple[str, ...], build: Callable[[], bytes]) -> bytes:
+        """The bytes known by `key` under the current snapshot, built once for all streams."""
+        if (known := self._bodies.get(key)) is None:
+            known = self._bodies[key] = build()
+        return known

@@ -1,0 +1,142 @@
+"""State of the world: each request names everything that the client wants of a type.
+
+Rules: xDS protocol, "SotW" (conformance S1 to S72). For clusters and listeners a response is the full set, and absent means
+deleted; for every other type it holds what is new, and absent means unchanged. No I/O here, nothing about grpc.
+"""
+
+from typing import Any
+
+from envoy.service.discovery.v3 import discovery_pb2
+
+from xds_server.xds.group import Group
+from xds_server.xds.ordering import FULL_SETS, LEGACY_WILDCARD
+from xds_server.xds.resource import Resource, content_version, length_delimited
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.stream import Stream
+from xds_server.xds.unanswered import Response
+from xds_server.xds.watch import Watch
+
+
+class SotwWatch(Watch):
+    """One type of a state-of-the-world stream."""
+
+    def __init__(self, type_url: str) -> None:
+        super().__init__(type_url, window=1, remembered=1)
+        self.full_set = type_url in FULL_SETS
+        self.requested = False
+        self.held_version = ""
+        """What the client says that it holds from an earlier stream."""
+        self.latest_nonce = ""
+        self._named = False
+
+    def subscribe(self, names: set[str], *, again: bool) -> tuple[set[str], set[str]]:
+        """Take the full list of a request; returns what was added and dropped. `again`: the client holds nothing."""
+        self._named |= bool(names)
+        wildcard = "*" in names or (not self._named and self.type_url in LEGACY_WILDCARD)
+        names = names - {"*"}
+        added, dropped = names - self.names, self.names - names
+        if wildcard and not self.wildcard:
+            added = added | {"*"}
+        if self.wildcard and not wildcard:
+            dropped = dropped | {"*"}
+        self.wildcard, self.names = wildcard, names
+        self.owed = {name for name in self.owed if self.wants(name)}
+        self.gone = {name: held for name, held in self.gone.items() if self.wants(name)}
+        if self.cursor is None:
+            self.must_answer = wildcard
+        elif again or added:
+            self.urgent = True
+            self.must_answer |= wildcard
+            self.owed |= names if again else added - {"*"}
+            if "*" in added or (again and wildcard):
+                self.owed |= set(self.cursor.names(self.type_url))
+        return added, dropped
+
+    def follow(self, group: Group) -> None:
+        super().follow(group)
+        if not self.full_set:
+            self.gone.clear()  # absence means nothing here: the resource that referred to it tells (S44)
+
+    def _begin(self, snapshot: Snapshot) -> None:
+        if self.wildcard and self.held_version and self.held_version == snapshot.version(self.type_url):
+            self.must_answer = False  # content-hashed versions: the client holds exactly this (S67)
+            return
+        self.owed = set(snapshot.names(self.type_url)) if self.wildcard else set(self.names)
+
+    @property
+    def parks(self) -> bool:
+        return not self.full_set  # the next full set holds it anyway
+
+    def make(self, group: Group, nonce: str, *, final: bool) -> Response | None:
+        snapshot = group.snapshot
+        assert snapshot is not None
+        answer = self.must_answer
+        taken = self.take(snapshot, nonce)
+        if final:
+            answer |= bool(self.take_gone())
+        names = tuple(sorted(name for name in taken if snapshot.get(self.type_url, name) is not None))
+        if not names and not answer:
+            self.urgent = False
+            return None  # nothing that was asked for exists: silence, until it does (S39)
+        return self._response(group, snapshot, nonce, names)
+
+    def retire(self, group: Group, nonce: str) -> Response:
+        assert group.snapshot is not None
+        self.take_gone()
+        return self._response(group, group.snapshot, nonce, ())
+
+    def _response(self, group: Group, snapshot: Snapshot, nonce: str, changed: tuple[str, ...]) -> Response:
+        version = snapshot.version(self.type_url)
+        if self.full_set and self.gone:
+            # What is gone goes last: until then the set still holds it, under a version of its own (S56).
+            kept = (f"{name}\0{held.version}".encode() for name, held in sorted(self.gone.items()))
+            version = content_version(version.encode(), *kept)
+        whole = self.wildcard if self.full_set else len(changed) == snapshot.count(self.type_url)
+        if whole or (not self.full_set and len(changed) == 1):
+            key = ("sotw", self.type_url, version, *(() if whole else changed))
+            body = group.body(key, lambda: self._body(snapshot, version, changed))
+        else:
+            body = self._body(snapshot, version, changed)
+        self.latest_nonce = nonce
+        return Response(self.type_url, nonce, version, changed, (), body + length_delimited(5, nonce.encode()))
+
+    def _body(self, snapshot: Snapshot, version: str, changed: tuple[str, ...]) -> bytes:
+        resources: list[Resource]
+        if not self.full_set:
+            resources = [r for name in changed if (r := snapshot.get(self.type_url, name)) is not None]
+        elif self.wildcard:
+            resources = sorted([*snapshot.resources(self.type_url), *self.gone.values()], key=lambda r: r.name)
+        else:
+            found = (snapshot.get(self.type_url, name) or self.gone.get(name) for name in sorted(self.names))
+            resources = [resource for resource in found if resource is not None]
+        return b"".join(
+            (
+                length_delimited(1, version.encode()),
+                *(resource.sotw_frame for resource in resources),
+                length_delimited(4, self.type_url.encode()),
+            )
+        )
+
+
+class SotwStream(Stream[SotwWatch]):
+    """A state-of-the-world stream: `DiscoveryRequest` in, `DiscoveryResponse` out."""
+
+    request = discovery_pb2.DiscoveryRequest
+
+    def _watch(self, type_url: str) -> SotwWatch:
+        return SotwWatch(type_url)
+
+    def _read(self, watch: SotwWatch, request: Any) -> None:
+        nonce: str = request.response_nonce
+        if nonce and nonce == watch.latest_nonce:
+            detail = request.error_detail.message if request.HasField("error_detail") else None
+            self._answered(watch, nonce, detail)
+        if not watch.requested:
+            watch.requested, watch.held_version = True, request.version_info
+        # An empty nonce after everything was answered is a new subscription of a client that holds nothing (S30); while
+        # answers are under way it is a request that crossed them (S32).
+        again = not nonce and bool(watch.latest_nonce) and not watch.unanswered
+        # The names count whatever the nonce (S28, S22).
+        added, dropped = watch.subscribe(set(request.resource_names), again=again)
+        if added or dropped:
+            self._tell("subscribed", watch.type_url, names=tuple(sorted(added)), removed=tuple(sorted(dropped)))

@@ -1,0 +1,213 @@
+"""One stream of one client: several watches, one order. No I/O: requests go in, responses come out, time is given.
+
+Here lives the make-before-break order between types (see `ordering`); what a request of one type means never does.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from itertools import count
+from typing import Any, ClassVar, Generic, TypeVar
+
+from xds_server.xds.events import Event, Kind, Observer
+from xds_server.xds.group import Group
+from xds_server.xds.node import Node
+from xds_server.xds.ordering import AFTER_CLUSTERS, BREAK_WAIT, WARM_WAIT, break_order, make_order
+from xds_server.xds.resource import CLUSTER, LISTENER, ROUTES
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.unanswered import Response
+from xds_server.xds.watch import Watch
+
+_stream_numbers = count(1)
+W = TypeVar("W", bound=Watch)
+
+
+class InvalidRequestError(Exception):
+    """The client broke the protocol; its stream must end with INVALID_ARGUMENT and this text."""
+
+
+class Stream(ABC, Generic[W]):
+    """The protocol's state for one stream. Call `receive` for each request and `respond` until it returns None."""
+
+    request: ClassVar[type[Any]]
+    """Protobuf class of this variant's requests."""
+
+    def __init__(
+        self, group_of: Callable[[Node], Group], *, type_url: str | None = None, observe: Observer | None = None
+    ) -> None:
+        """`group_of` decides what a node is served. `type_url`: the type of a per-type service; None on ADS."""
+        self.number = next(_stream_numbers)
+        self.node: Node | None = None
+        self.group: Group | None = None
+        self._group_of = group_of
+        self._type_url = type_url
+        self._observe = observe
+        self._watches: dict[str, W] = {}
+        self._nonces = count(1)
+        self._next_try: float | None = None
+
+    # Requests
+
+    def receive(self, request: Any) -> None:
+        """Take in a request. Raises InvalidRequestError when the stream must end (S2, S3, S6)."""
+        if self.node is None:
+            if not request.node.id:
+                raise InvalidRequestError("the first request of a stream needs a node with an id: set node.id")
+            try:
+                self.node = Node.of(request.node)
+            except ValueError as error:  # NaN in the metadata, say
+                raise InvalidRequestError(f"the node cannot be read: {error}") from None
+            self.group = self._group_of(self.node)
+            self._tell("opened")
+        type_url: str = request.type_url or self._type_url or ""
+        if not type_url:
+            raise InvalidRequestError("a request on an aggregated stream needs a type_url")
+        if self._type_url is not None and type_url != self._type_url:
+            raise InvalidRequestError(f"this service is for {self._type_url}, the request is for {type_url[:200]}")
+        watch = self._watches.get(type_url)
+        if watch is None:
+            watch = self._watches[type_url] = self._watch(type_url)
+            self._watches = dict(sorted(self._watches.items(), key=lambda item: make_order(item[0])))
+        self._read(watch, request)
+
+    @abstractmethod
+    def _watch(self, type_url: str) -> W: ...
+
+    @abstractmethod
+    def _read(self, watch: W, request: Any) -> None: ...
+
+    def _answered(self, watch: W, nonce: str, detail: str | None) -> None:
+        if (answer := watch.answer(nonce, detail)) is not None:
+            kind: Kind = "acknowledged" if detail is None else "rejected"
+            sent = answer.response
+            self._tell(kind, watch.type_url, sent.version, nonce, sent.names, sent.removed, detail or "")
+
+    # Responses
+
+    def advance(self, old: Snapshot | None, new: Snapshot) -> bool:
+        """The group's snapshot went from `old` to `new`: whether this stream may have something to say about it.
+
+        A watch that the change does not concern just moves on, so that a change costs only those that it touches.
+        """
+        concerned = False
+        for watch in self._watches.values():
+            direct = old is not None and new.base == old.serial
+            touched = new.touched.get(watch.type_url, frozenset())
+            if not direct or watch.cursor is not old or watch.touched_by(touched):
+                concerned = True
+            else:
+                watch.cursor = new
+        return concerned
+
+    def move(self, group: Group) -> None:
+        """Serve this stream from another group from now on."""
+        self.group = group
+
+    def respond(self, now: float) -> Response | None:
+        """The next response to send, or None; `next_try` then says when to ask again without a new event.
+
+        `now` is in seconds of any monotonic clock, always the same one.
+        """
+        self._next_try = None
+        group = self.group
+        if group is None or group.snapshot is None:
+            return None
+        for watch in self._watches.values():
+            watch.follow(group)
+            if not watch.gone:
+                watch.gone_since = None
+            elif watch.gone_since is None:
+                watch.gone_since = now
+        return self._make(group, now) or self._break(group, now)
+
+    @property
+    def next_try(self) -> float | None:
+        """When `respond` has more to say if nothing happens before; None for never."""
+        return self._next_try
+
+    def _make(self, group: Group, now: float) -> Response | None:
+        for watch in self._watches.values():
+            if not watch.must_make:
+                continue
+            if self._may_go(max(watch.paced_until(), self._clusters_ready(watch)), now):
+                # Nothing refers to listeners: one that takes another's place needs it gone in the same response.
+                final = not watch.inherited and (watch.type_url == LISTENER or not self._users_busy())
+                response = watch.make(group, str(next(self._nonces)), final=final)
+                if response is not None:
+                    return self._sent(watch, response, now)
+        return None
+
+    def _break(self, group: Group, now: float) -> Response | None:
+        gone = [watch for watch in self._watches.values() if watch.gone]
+        for watch in sorted(gone, key=lambda watch: break_order(watch.type_url)):
+            if not self._may_go(max(watch.paced_until(), self._users_moved_on(watch)), now):
+                return None
+            return self._sent(watch, watch.retire(group, str(next(self._nonces))), now)
+        return None
+
+    def _may_go(self, at: float, now: float) -> bool:
+        if at <= now:
+            return True
+        self._next_try = at if self._next_try is None else min(at, self._next_try)
+        return False
+
+    def _clusters_ready(self, watch: W) -> float:
+        """When a type may go as far as clusters are concerned: after these, and what directs traffic once they are warm."""
+        clusters = self._watches.get(CLUSTER)
+        if watch.urgent or clusters is None or clusters.type_url == watch.type_url:
+            return 0.0
+        if clusters.must_make:
+            return clusters.paced_until()
+        since = clusters.unanswered.adding_since
+        return since + WARM_WAIT if since is not None and watch.type_url in AFTER_CLUSTERS else 0.0
+
+    def _users_moved_on(self, watch: W) -> float:
+        """When removals may go: after listeners and routes stopped using what is removed, or after a bounded time."""
+        if watch.type_url in AFTER_CLUSTERS or watch.gone_since is None:
+            return 0.0
+        clusters = self._watches.get(CLUSTER)
+        waiting = self._users_busy() or (clusters is not None and clusters.must_make)
+        if watch.inherited and ROUTES not in self._watches:
+            # A client that came back asks for its types one by one: its routes may still use this.
+            waiting = True
+        return watch.gone_since + BREAK_WAIT if waiting else 0.0
+
+    def _users_busy(self) -> bool:
+        """Whether listeners or routes, which may use what is removed, are about to change."""
+        users = [self._watches[type_url] for type_url in AFTER_CLUSTERS if type_url in self._watches]
+        return any(user.must_make or user.gone or user.unanswered for user in users)
+
+    def _sent(self, watch: W, response: Response, now: float) -> Response:
+        watch.sent(response, now)
+        self._owe_references(response)
+        self._tell("sent", response.type_url, response.version, response.nonce, response.names, response.removed)
+        return response
+
+    def _owe_references(self, response: Response) -> None:
+        """A client that rebuilds a cluster needs its endpoints again, equal or not (S57, D13, D14)."""
+        assert self.group is not None
+        assert self.group.snapshot is not None
+        for name in response.names:
+            resource = self.group.snapshot.get(response.type_url, name)
+            for reference in resource.references if resource is not None else ():
+                other = self._watches.get(reference.type_url)
+                if other is not None and other.cursor is not None and other.wants(reference.name):
+                    other.owe(reference.name)
+
+    # Telling
+
+    def close(self, detail: str = "") -> None:
+        """The transport ended the stream."""
+        self._tell("closed", detail=detail)
+
+    def _tell(
+        self,
+        kind: Kind,
+        type_url: str = "",
+        version: str = "",
+        nonce: str = "",
+        names: tuple[str, ...] = (),
+        removed: tuple[str, ...] = (),
+        detail: str = "",
+    ) -> None:
+        if self._observe is not None:
+            self._observe(Event(kind, self.number, self.node, type_url, version, nonce, names, removed, detail))

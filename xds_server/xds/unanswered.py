@@ -1,0 +1,62 @@
+"""Responses that a client has not answered yet, and the waits that follow from them. No I/O, time is given."""
+
+from typing import NamedTuple
+
+
+class Response(NamedTuple):
+    """A response ready for the wire, and what is in it."""
+
+    type_url: str
+    nonce: str
+    version: str
+    names: tuple[str, ...]
+    removed: tuple[str, ...]
+    payload: bytes
+
+
+class Unanswered:
+    """The responses of one type on one stream that wait for an ACK or NACK.
+
+    `window`: how many may be under way before the next one waits, `wait` seconds at most (a client may never answer,
+    S24). `remembered`: how many can still be matched to a late answer by their nonce (D29).
+    """
+
+    def __init__(self, window: int, remembered: int, wait: float) -> None:
+        self._window, self._remembered, self._wait = window, remembered, wait
+        self._sent: dict[str, tuple[Response, float]] = {}
+        self._adding: set[str] = set()
+        self._adding_since: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    def sent(self, response: Response, now: float, *, adds: bool) -> None:
+        """Note a response. `adds`: it brings resources that the client did not have before."""
+        self._sent[response.nonce] = (response, now)
+        if adds:
+            self._adding_since = now if self._adding_since is None else self._adding_since
+            self._adding.add(response.nonce)
+        while len(self._sent) > self._remembered:
+            del self._sent[next(iter(self._sent))]
+
+    def answered(self, nonce: str) -> Response | None:
+        """The response that `nonce` answers; None for a nonce that is not waited for."""
+        response, _ = self._sent.pop(nonce, (None, 0.0))
+        if response is not None:
+            # With a window of one the answer is to the latest response, and so to all before it.
+            self._adding = self._adding - {nonce} if self._window > 1 else set()
+            if not self._adding:
+                self._adding_since = None
+        return response
+
+    def paced_until(self) -> float:
+        """The time before which no further response should be sent; 0 for now."""
+        if len(self._sent) < self._window:
+            return 0.0
+        _, since = list(self._sent.values())[-self._window]
+        return since + self._wait
+
+    @property
+    def adding_since(self) -> float | None:
+        """Since when responses that bring something new wait without a pause; None when none does."""
+        return self._adding_since

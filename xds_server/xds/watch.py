@@ -1,0 +1,169 @@
+"""What one stream asked for of one type, what its client holds, and what it is still owed.
+
+The rules that both protocol variants share live here: following the snapshot, and parking what was rejected. How a request
+is read and a response is written never does: that is `sotw` and `delta`. No I/O.
+"""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from xds_server.xds.group import Group
+from xds_server.xds.ordering import answer_wait
+from xds_server.xds.resource import Resource
+from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.unanswered import Response, Unanswered
+
+
+class Answer(NamedTuple):
+    """A client's ACK (no `detail`) or NACK of a response."""
+
+    response: Response
+    detail: str | None
+
+
+class Watch(ABC):
+    """One type on one stream. After `follow`, `owed` and `gone` say what the client lacks of the current snapshot."""
+
+    def __init__(self, type_url: str, *, window: int, remembered: int) -> None:
+        self.type_url = type_url
+        self.wildcard = False
+        self.names: set[str] = set()
+        self.cursor: Snapshot | None = None
+        """The snapshot that `owed` and `gone` lead to; None before the first answer."""
+        self.owed: set[str] = set()
+        """Names to send (or, where they do not exist, to deny)."""
+        self.must_answer = False
+        """The client waits for an answer, even one that holds nothing (S15, D32)."""
+        self.gone: dict[str, Resource] = {}
+        """Held by the client, removed since: taken away last (make before break)."""
+        self.gone_since: float | None = None
+        """When the oldest of `gone` was first seen, so that it is not put off for ever."""
+        self.inherited = False
+        """`gone` holds what only the client knew of, from an earlier stream: who uses it is not known yet."""
+        self.urgent = False
+        """The client asks for something: waiting for acknowledgements would only delay it."""
+        self.unanswered = Unanswered(window, remembered, answer_wait(type_url))
+        self.refused_removals: set[str] = set()
+        """Removals in rejected responses: the client may still hold these, so the next response says it again (D20)."""
+        self._adding = False
+        self._parked: list[set[str]] = []
+        self._second_try: set[str] = set()
+        self._second_tries: set[str] = set()
+
+    # What to send
+
+    def wants(self, name: str) -> bool:
+        """Whether the client subscribed to `name`."""
+        return self.wildcard or name in self.names
+
+    def follow(self, group: Group) -> None:
+        """Bring `owed` and `gone` up to the group's current snapshot."""
+        snapshot = group.snapshot
+        if snapshot is None or snapshot is self.cursor:
+            return
+        if self.cursor is None:
+            self._begin(snapshot)
+            self.urgent = self._adding = self.must_make
+        else:
+            difference = group.difference(self.type_url, self.cursor, snapshot)
+            for name in difference.changed:
+                if self.wants(name):
+                    self.owe(name)
+                    self._adding |= self.cursor.get(self.type_url, name) is None
+            for name in difference.removed:
+                self._withdraw(name)
+        self.cursor = snapshot
+
+    def owe(self, name: str) -> None:
+        """Send `name` with the next response.
+
+        What was rejected together with it gets a second try, once and in a response of its own: the client may have
+        refused it for its neighbour's sake, or the neighbour for its sake.
+        """
+        self.owed.add(name)
+        self.gone.pop(name, None)
+        for parked in [names for names in self._parked if name in names]:
+            self._parked.remove(parked)
+            self._second_try |= parked
+        self._second_try.discard(name)
+
+    def _withdraw(self, name: str) -> None:
+        self.owed.discard(name)
+        self._second_try.discard(name)
+        for parked in self._parked:
+            parked.discard(name)
+        self._parked = [parked for parked in self._parked if parked]
+        held = self.cursor.get(self.type_url, name) if self.cursor is not None else None
+        if held is not None and self.wants(name):
+            self.gone[name] = held
+
+    def touched_by(self, names: frozenset[str]) -> bool:
+        """Whether a change of `names` concerns this watch."""
+        return bool(names) and (self.wildcard or not self.names.isdisjoint(names))
+
+    @property
+    def must_make(self) -> bool:
+        """Whether there is something to send now."""
+        return bool(self.owed or self.must_answer or self._second_try)
+
+    def take(self, snapshot: Snapshot, nonce: str) -> set[str]:
+        """The names for the response `nonce`: what is owed, else what gets its second try."""
+        if self.owed or self.must_answer:
+            names, self.owed, self.must_answer = self.owed, set(), False
+            return names
+        tries, self._second_try = self._second_try, set()
+        names = {name for name in tries if self.wants(name) and snapshot.get(self.type_url, name) is not None}
+        if names:
+            self._second_tries.add(nonce)
+        return names
+
+    def take_gone(self) -> set[str]:
+        """The names of all that is gone, which the client is told now."""
+        names = set(self.gone)
+        self.gone.clear()
+        self.inherited = False
+        return names
+
+    @abstractmethod
+    def _begin(self, snapshot: Snapshot) -> None:
+        """The first look at a snapshot: fill `owed` and `gone` from what the client said that it holds."""
+
+    @abstractmethod
+    def make(self, group: Group, nonce: str, *, final: bool) -> Response | None:
+        """The response with everything added or changed, if that is anything. `final`: with all that is gone, too."""
+
+    @abstractmethod
+    def retire(self, group: Group, nonce: str) -> Response:
+        """The response that takes away what is gone."""
+
+    # Answers
+
+    @property
+    def parks(self) -> bool:
+        """Whether a rejected response's resources have to be sent again to be had."""
+        return True
+
+    def paced_until(self) -> float:
+        """The time before which no further response should be sent; 0 for now."""
+        return 0.0 if self.urgent else self.unanswered.paced_until()
+
+    def sent(self, response: Response, now: float) -> None:
+        """Note that `response` was handed to the transport."""
+        self.unanswered.sent(response, now, adds=self._adding)
+        self._adding = self.urgent = False
+
+    def answer(self, nonce: str, detail: str | None) -> Answer | None:
+        """Match an ACK or NACK to its response; None for a nonce that is not waited for.
+
+        Nothing of a rejected response is sent again before some of it changes (S20, D30).
+        """
+        response = self.unanswered.answered(nonce)
+        if response is None:
+            return None
+        tried_twice = nonce in self._second_tries
+        self._second_tries.discard(nonce)
+        if detail is not None:
+            self.refused_removals.update(response.removed)
+            if self.parks and not tried_twice and len(response.names) > 1:
+                self._parked.append(set(response.names))
+        return Answer(response, detail)
