@@ -1,5 +1,6 @@
 """A real Envoy in a container."""
 
+import ipaddress
 import os
 from collections.abc import Sequence
 from types import TracebackType
@@ -170,7 +171,8 @@ def bridge_gateway() -> str:
 
     client = docker.from_env()
     try:
-        gateway: str = client.networks.get("bridge").attrs["IPAM"]["Config"][0]["Gateway"]
-        return gateway
+        network = client.networks.get("bridge").attrs["IPAM"]["Config"][0]
+        # An engine names the gateway of this network only from its second start on; it is the first address of the subnet.
+        return str(network.get("Gateway") or next(ipaddress.ip_network(network["Subnet"]).hosts()))
     finally:
         client.close()
