@@ -112,6 +112,7 @@ class DeltaWatch(Watch):
                 length_delimited(4, self.type_url.encode()),
                 length_delimited(5, nonce.encode()),
                 *(length_delimited(6, name.encode()) for name in removed),
+                self.trailer,
             )
         )
         return Response(self.type_url, nonce, version, names, removed, payload)
@@ -130,6 +131,8 @@ class DeltaStream(Stream[DeltaWatch]):
     """An incremental stream: `DeltaDiscoveryRequest` in, `DeltaDiscoveryResponse` out."""
 
     request = discovery_pb2.DeltaDiscoveryRequest
+    variant = "delta"
+    control_plane_field = 7
 
     def _watch(self, type_url: str) -> DeltaWatch:
         return DeltaWatch(type_url)

@@ -2,9 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from google.protobuf.json_format import MessageToDict
+
+Variant = Literal["sotw", "delta"]
+"""State of the world, or incremental."""
+Service = Literal["aggregated", "per-type", "rest"]
+"""One stream for all types (ADS), a stream for each, or polling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +24,23 @@ class Node:
     user_agent: str = ""
     """Name and version of the client, for example ``envoy 1.40.0``."""
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    service: Service = "aggregated"
+    """How it asks. Resources that name others (a Cluster its endpoints) must send it the same way."""
+    variant: Variant = "sotw"
+
+    @property
+    def is_grpc(self) -> bool:
+        """Whether it is a gRPC client or server (``gRPC C-core``, ``gRPC Go``, ``gRPC Java``), which forwards for itself."""
+        return self.user_agent.lower().startswith("grpc")
+
+    @property
+    def is_envoy(self) -> bool:
+        """Whether it is an Envoy."""
+        return self.user_agent.startswith("envoy ")
 
     @classmethod
-    def of(cls, message: Any) -> "Node":
-        """Read a `core.v3.Node` message."""
+    def of(cls, message: Any, service: Service = "aggregated", variant: Variant = "sotw") -> "Node":
+        """Read a `core.v3.Node` message of a client that asks by `service` and `variant`."""
         version = message.user_agent_build_version.version
         number = f"{version.major_number}.{version.minor_number}.{version.patch}"
         return cls(
@@ -33,4 +51,6 @@ class Node:
             sub_zone=message.locality.sub_zone,
             user_agent=f"{message.user_agent_name} {message.user_agent_version or number}".strip(),
             metadata=MessageToDict(message.metadata) if message.HasField("metadata") else {},
+            service=service,
+            variant=variant,
         )

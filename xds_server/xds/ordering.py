@@ -6,17 +6,17 @@ endpoints, both before listeners, those before routes; what is removed goes last
 
 from typing import Final
 
-from xds_server.xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES
+from xds_server.xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPED_ROUTES
 
-_MAKE: Final = {CLUSTER: 0, ENDPOINTS: 1, LISTENER: 3, ROUTES: 4}
+_MAKE: Final = {CLUSTER: 0, ENDPOINTS: 1, LISTENER: 3, SCOPED_ROUTES: 4, ROUTES: 5}
 
-FULL_SETS: Final = frozenset({CLUSTER, LISTENER})
+FULL_SETS: Final = frozenset({CLUSTER, LISTENER, SCOPED_ROUTES})
 """Types whose state-of-the-world responses hold everything: absent means deleted (S42)."""
 
-LEGACY_WILDCARD: Final = frozenset({CLUSTER, LISTENER})
+LEGACY_WILDCARD: Final = frozenset({CLUSTER, LISTENER, SCOPED_ROUTES})
 """Types that a first request without names asks for as a whole (S48)."""
 
-AFTER_CLUSTERS: Final = frozenset({LISTENER, ROUTES})
+AFTER_CLUSTERS: Final = frozenset({LISTENER, SCOPED_ROUTES, ROUTES})
 """Types that may direct traffic to new clusters, and so wait (for a bounded time) until these are warm."""
 
 

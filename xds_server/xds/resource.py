@@ -19,6 +19,9 @@ CLUSTER: Final = _PREFIX + "envoy.config.cluster.v3.Cluster"
 ENDPOINTS: Final = _PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
 LISTENER: Final = _PREFIX + "envoy.config.listener.v3.Listener"
 ROUTES: Final = _PREFIX + "envoy.config.route.v3.RouteConfiguration"
+SCOPED_ROUTES: Final = _PREFIX + "envoy.config.route.v3.ScopedRouteConfiguration"
+RUNTIME: Final = _PREFIX + "envoy.service.runtime.v3.Runtime"
+EXTENSION_CONFIG: Final = _PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
 SECRET: Final = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 
 
@@ -95,12 +98,16 @@ class Resource:
         """Encode a protobuf message deterministically, under its own name unless another is given.
 
         A Cluster refers to its assignment by itself. Raises InvalidResourceError for a message that breaks the rules of its
-        own fields, ValueError for one without a name.
+        own fields, ValueError for one without a name, or with another one (clients track a resource by the name that it is
+        sent under and use it by its own: a difference leaks for ever, D24).
         """
         kind: str = message.DESCRIPTOR.full_name
-        own = name or getattr(message, "cluster_name" if kind.endswith(".ClusterLoadAssignment") else "name", "")
+        written = getattr(message, "cluster_name" if kind.endswith(".ClusterLoadAssignment") else "name", "")
+        own = name or written
         if not own:
             raise ValueError(f"a {kind} needs a name")
+        if written and own != written:
+            raise ValueError(f"a {kind} named {written!r} cannot be served under another name, {own!r}")
         if violations := check(message):
             raise InvalidResourceError(message.DESCRIPTOR.name, own, violations)
         return cls.encode(

@@ -16,7 +16,16 @@ from xds_server.xds.delta import DeltaStream
 from xds_server.xds.events import Event, Observer
 from xds_server.xds.group import Group
 from xds_server.xds.node import Node
-from xds_server.xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET
+from xds_server.xds.resource import (
+    CLUSTER,
+    ENDPOINTS,
+    EXTENSION_CONFIG,
+    LISTENER,
+    ROUTES,
+    RUNTIME,
+    SCOPED_ROUTES,
+    SECRET,
+)
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.sotw import SotwStream
 from xds_server.xds.stream import InvalidRequestError, Stream
@@ -30,7 +39,10 @@ _SERVICES: tuple[tuple[str, str, str | None], ...] = (
     ("envoy.service.endpoint.v3.EndpointDiscoveryService", "Endpoints", ENDPOINTS),
     ("envoy.service.listener.v3.ListenerDiscoveryService", "Listeners", LISTENER),
     ("envoy.service.route.v3.RouteDiscoveryService", "Routes", ROUTES),
+    ("envoy.service.route.v3.ScopedRoutesDiscoveryService", "ScopedRoutes", SCOPED_ROUTES),
     ("envoy.service.secret.v3.SecretDiscoveryService", "Secrets", SECRET),
+    ("envoy.service.runtime.v3.RuntimeDiscoveryService", "Runtime", RUNTIME),
+    ("envoy.service.extension.v3.ExtensionConfigDiscoveryService", "ExtensionConfigs", EXTENSION_CONFIG),
 )
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]
 _OPTIONS = (
@@ -57,8 +69,16 @@ class DiscoveryServer:
     a snapshot are held until there is one: an empty answer would take everything from them (S16).
     """
 
-    def __init__(self, group_of: Callable[[Node], str] = lambda node: "", *, observe: Observer | None = None) -> None:
+    def __init__(
+        self,
+        group_of: Callable[[Node], str] = lambda node: "",
+        *,
+        observe: Observer | None = None,
+        identifier: str = "",
+    ) -> None:
+        """`identifier`: name of this server, which its clients show (Envoy: the stat `control_plane.identifier`)."""
         self._name_of = group_of
+        self._identifier = identifier
         self._observers: list[Observer] = [observe] if observe is not None else []
         self._groups: dict[str, Group] = {}
         self._streams: dict[Stream[Any], asyncio.Event] = {}
@@ -151,7 +171,7 @@ class DiscoveryServer:
         self, variant: type[Stream[Any]], type_url: str | None
     ) -> Callable[[AsyncIterator[bytes], Any], Coroutine[Any, Any, None]]:
         async def serve(_: AsyncIterator[bytes], context: Any) -> None:
-            stream = variant(self._group_of, type_url=type_url, observe=self._observe)
+            stream = variant(self._group_of, type_url=type_url, observe=self._observe, identifier=self._identifier)
             await self._serve(stream, context)
 
         return serve

@@ -98,7 +98,8 @@ class SotwWatch(Watch):
         else:
             body = self._body(snapshot, version, changed)
         self.latest_nonce = nonce
-        return Response(self.type_url, nonce, version, changed, (), body + length_delimited(5, nonce.encode()))
+        payload = b"".join((body, length_delimited(5, nonce.encode()), self.trailer))
+        return Response(self.type_url, nonce, version, changed, (), payload)
 
     def _body(self, snapshot: Snapshot, version: str, changed: tuple[str, ...]) -> bytes:
         resources: list[Resource]
@@ -122,6 +123,8 @@ class SotwStream(Stream[SotwWatch]):
     """A state-of-the-world stream: `DiscoveryRequest` in, `DiscoveryResponse` out."""
 
     request = discovery_pb2.DiscoveryRequest
+    variant = "sotw"
+    control_plane_field = 6
 
     def _watch(self, type_url: str) -> SotwWatch:
         return SotwWatch(type_url)

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from xds_server.xds.events import Event, Kind, Observer
 from xds_server.xds.group import Group
-from xds_server.xds.node import Node
+from xds_server.xds.node import Node, Service, Variant
 from xds_server.xds.ordering import AFTER_CLUSTERS, BREAK_WAIT, WARM_WAIT, break_order, make_order
-from xds_server.xds.resource import CLUSTER, LISTENER, ROUTES
+from xds_server.xds.resource import CLUSTER, LISTENER, ROUTES, length_delimited
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.unanswered import Response
 from xds_server.xds.watch import Watch
@@ -30,17 +30,31 @@ class Stream(ABC, Generic[W]):
 
     request: ClassVar[type[Any]]
     """Protobuf class of this variant's requests."""
+    variant: ClassVar[Variant]
+    control_plane_field: ClassVar[int]
+    """Number of the field `control_plane` in this variant's responses."""
 
     def __init__(
-        self, group_of: Callable[[Node], Group], *, type_url: str | None = None, observe: Observer | None = None
+        self,
+        group_of: Callable[[Node], Group],
+        *,
+        type_url: str | None = None,
+        observe: Observer | None = None,
+        identifier: str = "",
     ) -> None:
-        """`group_of` decides what a node is served. `type_url`: the type of a per-type service; None on ADS."""
+        """`group_of` decides what a node is served. `type_url`: the type of a per-type service; None on ADS.
+
+        `identifier`: who answers, in every response (`control_plane.identifier`, S12).
+        """
         self.number = next(_stream_numbers)
         self.node: Node | None = None
         self.group: Group | None = None
         self._group_of = group_of
         self._type_url = type_url
         self._observe = observe
+        # The same bytes at the end of every response.
+        control_plane = length_delimited(1, identifier.encode())
+        self._trailer = length_delimited(self.control_plane_field, control_plane) if identifier else b""
         self._watches: dict[str, W] = {}
         self._nonces = count(1)
         self._next_try: float | None = None
@@ -53,7 +67,7 @@ class Stream(ABC, Generic[W]):
             if not request.node.id:
                 raise InvalidRequestError("the first request of a stream needs a node with an id: set node.id")
             try:
-                self.node = Node.of(request.node)
+                self.node = Node.of(request.node, self._service, self.variant)
             except ValueError as error:  # NaN in the metadata, say
                 raise InvalidRequestError(f"the node cannot be read: {error}") from None
             self.group = self._group_of(self.node)
@@ -66,8 +80,13 @@ class Stream(ABC, Generic[W]):
         watch = self._watches.get(type_url)
         if watch is None:
             watch = self._watches[type_url] = self._watch(type_url)
+            watch.trailer = self._trailer
             self._watches = dict(sorted(self._watches.items(), key=lambda item: make_order(item[0])))
         self._read(watch, request)
+
+    @property
+    def _service(self) -> Service:
+        return "aggregated" if self._type_url is None else "per-type"
 
     @abstractmethod
     def _watch(self, type_url: str) -> W: ...

@@ -26,6 +26,8 @@ class Watch(ABC):
 
     def __init__(self, type_url: str, *, window: int, remembered: int) -> None:
         self.type_url = type_url
+        self.trailer = b""
+        """What every response ends with."""
         self.wildcard = False
         self.names: set[str] = set()
         self.cursor: Snapshot | None = None
