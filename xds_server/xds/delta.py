@@ -23,7 +23,6 @@ class DeltaWatch(Watch):
 
     def __init__(self, type_url: str) -> None:
         super().__init__(type_url, window=4, remembered=64)
-        self.requested = False
         self.held: Mapping[str, str] = {}
         """Versions by name that the client says it holds from an earlier stream; dropped after the first look."""
 
@@ -53,18 +52,26 @@ class DeltaWatch(Watch):
             self.owed &= self.names
             self.gone = {name: held for name, held in self.gone.items() if name in self.names}
 
+    def come_back(self, held: Mapping[str, str]) -> None:
+        """Take what the client says that it holds (D18)."""
+        if self.cursor is None:
+            self.held = held
+        else:  # it was sent everything unasked (S71): what is left to find out is what it must drop
+            unknown = (name for name in held if self.cursor.get(self.type_url, name) is None)
+            self.gone |= {name: _forgotten(self.type_url, name) for name in unknown}
+
     def legacy_wildcard(self) -> None:
         """The first request named nothing: everything is meant (D4)."""
         self.wildcard = True
 
-    def _begin(self, snapshot: Snapshot) -> None:
+    def _begin(self, group: Group, snapshot: Snapshot) -> None:
         held, self.held = self.held, {}
         if self.wildcard:
             for name in snapshot.names(self.type_url):
                 resource = snapshot.get(self.type_url, name)
                 if resource is not None and held.get(name) != resource.version:
                     self.owed.add(name)
-            for name in held:
+            for name in held.keys() | self.unsettled():
                 if snapshot.get(self.type_url, name) is None:
                     self.gone[name] = _forgotten(self.type_url, name)
             self.inherited = bool(self.gone)
@@ -137,17 +144,21 @@ class DeltaStream(Stream[DeltaWatch]):
     def _watch(self, type_url: str) -> DeltaWatch:
         return DeltaWatch(type_url)
 
+    def _names_in(self, request: Any) -> int:
+        told = len(request.initial_resource_versions)
+        return told + len(request.resource_names_subscribe) + len(request.resource_names_unsubscribe)
+
     def _read(self, watch: DeltaWatch, request: Any) -> None:
         if request.response_nonce:
             detail = request.error_detail.message if request.HasField("error_detail") else None
             self._answered(watch, request.response_nonce, detail)
         added, dropped = set(request.resource_names_subscribe), set(request.resource_names_unsubscribe)
         if not watch.requested:
-            watch.requested = True
-            watch.held = dict(request.initial_resource_versions)
+            watch.begin_request()
+            watch.come_back(dict(request.initial_resource_versions))
             if not added and not dropped and watch.type_url in LEGACY_WILDCARD:
                 watch.legacy_wildcard()
-                self._tell("subscribed", watch.type_url, names=("*",))
+                self._subscribed(watch, ("*",), ())
         if added or dropped:
             watch.subscribe(added, dropped)
-            self._tell("subscribed", watch.type_url, names=tuple(sorted(added)), removed=tuple(sorted(dropped)))
+            self._subscribed(watch, added, dropped)

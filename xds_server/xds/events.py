@@ -6,7 +6,7 @@ from typing import Literal
 
 from xds_server.xds.node import Node
 
-Kind = Literal["opened", "subscribed", "sent", "acknowledged", "rejected", "closed"]
+Kind = Literal["opened", "subscribed", "sent", "oversized", "acknowledged", "rejected", "closed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,17 @@ class Event:
     """sent: the version sent. acknowledged, rejected: the version of the response that is answered."""
     nonce: str = ""
     names: tuple[str, ...] = ()
-    """subscribed: names newly asked for (``*`` is everything). sent, acknowledged, rejected: resources in the response."""
+    """subscribed: names newly asked for (``*`` is everything). sent, oversized, acknowledged, rejected: resources in the
+    response that are new to the client."""
     removed: tuple[str, ...] = ()
     """sent: resources that the client is told to drop (delta). subscribed: names no longer asked for."""
     detail: str = ""
-    """rejected: the client's words. closed: why."""
+    """rejected: the client's words. oversized: what will happen. closed: why."""
+    culprits: tuple[str, ...] = ()
+    """rejected: those of `names` that the client's words name."""
+    applied: bool = False
+    """rejected: the client says in the same request that it holds this version. Envoy does when the error is left over from
+    an earlier response (S19), gRPC when a part was good (S18): part of it, or all, is in use."""
 
 
 Observer = Callable[[Event], None]

@@ -6,6 +6,11 @@ from typing import Any, Literal
 
 from google.protobuf.json_format import MessageToDict
 
+
+class InvalidNodeError(ValueError):
+    """A client that does not say who it is."""
+
+
 Variant = Literal["sotw", "delta"]
 """State of the world, or incremental."""
 Service = Literal["aggregated", "per-type", "rest"]
@@ -40,7 +45,12 @@ class Node:
 
     @classmethod
     def of(cls, message: Any, service: Service = "aggregated", variant: Variant = "sotw") -> "Node":
-        """Read a `core.v3.Node` message of a client that asks by `service` and `variant`."""
+        """Read a `core.v3.Node` message of a client that asks by `service` and `variant`.
+
+        Raises InvalidNodeError for one without an id (S6), and for metadata that is no JSON.
+        """
+        if not message.id:
+            raise InvalidNodeError("a first request, and each one that polls, needs a node with an id: set node.id")
         version = message.user_agent_build_version.version
         number = f"{version.major_number}.{version.minor_number}.{version.patch}"
         return cls(
@@ -50,7 +60,14 @@ class Node:
             zone=message.locality.zone,
             sub_zone=message.locality.sub_zone,
             user_agent=f"{message.user_agent_name} {message.user_agent_version or number}".strip(),
-            metadata=MessageToDict(message.metadata) if message.HasField("metadata") else {},
+            metadata=_metadata(message) if message.HasField("metadata") else {},
             service=service,
             variant=variant,
         )
+
+
+def _metadata(message: Any) -> Mapping[str, Any]:
+    try:
+        return MessageToDict(message.metadata)
+    except ValueError as error:  # NaN, say
+        raise InvalidNodeError(f"the node's metadata cannot be read: {error}") from None

@@ -4,7 +4,7 @@ Rules: xDS protocol, "SotW" (conformance S1 to S72). For clusters and listeners 
 deleted; for every other type it holds what is new, and absent means unchanged. No I/O here, nothing about grpc.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from envoy.service.discovery.v3 import discovery_pb2
 
@@ -16,6 +16,9 @@ from xds_server.xds.stream import Stream
 from xds_server.xds.unanswered import Response
 from xds_server.xds.watch import Watch
 
+_ENVELOPE_BYTES: Final = 4096
+"""What a response needs besides its resources, with room to spare."""
+
 
 class SotwWatch(Watch):
     """One type of a state-of-the-world stream."""
@@ -23,7 +26,6 @@ class SotwWatch(Watch):
     def __init__(self, type_url: str) -> None:
         super().__init__(type_url, window=1, remembered=1)
         self.full_set = type_url in FULL_SETS
-        self.requested = False
         self.held_version = ""
         """What the client says that it holds from an earlier stream."""
         self.latest_nonce = ""
@@ -57,9 +59,17 @@ class SotwWatch(Watch):
         if not self.full_set:
             self.gone.clear()  # absence means nothing here: the resource that referred to it tells (S44)
 
-    def _begin(self, snapshot: Snapshot) -> None:
-        if self.wildcard and self.held_version and self.held_version == snapshot.version(self.type_url):
-            self.must_answer = False  # content-hashed versions: the client holds exactly this (S67)
+    def _begin(self, group: Group, snapshot: Snapshot) -> None:
+        past = group.past(self.type_url, self.held_version) if self.held_version and self.full_set else None
+        if self.wildcard and past is not None:
+            # Versions are of content: the client holds exactly this. What is gone since goes last here, too (S56, S67).
+            difference = group.difference(self.type_url, past, snapshot)
+            self.owed = set(difference.changed)
+            self.gone = {
+                name: held for name in difference.removed if (held := past.get(self.type_url, name)) is not None
+            }
+            self.inherited = bool(self.gone)
+            self.must_answer = False
             return
         self.owed = set(snapshot.names(self.type_url)) if self.wildcard else set(self.names)
 
@@ -75,6 +85,9 @@ class SotwWatch(Watch):
         if final:
             answer |= bool(self.take_gone())
         names = tuple(sorted(name for name in taken if snapshot.get(self.type_url, name) is not None))
+        if self.message_bytes is not None and not self.full_set:
+            names, later = _fitting(names, snapshot, self.type_url, self.message_bytes)
+            self.owed.update(later)
         if not names and not answer:
             self.urgent = False
             return None  # nothing that was asked for exists: silence, until it does (S39)
@@ -119,6 +132,19 @@ class SotwWatch(Watch):
         )
 
 
+def _fitting(
+    names: tuple[str, ...], snapshot: Snapshot, type_url: str, limit: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """As many of `names` as fit into a message (one at least), and the rest (P1)."""
+    left = limit - _ENVELOPE_BYTES
+    for index, name in enumerate(names):
+        resource = snapshot.get(type_url, name)
+        left -= len(resource.sotw_frame) if resource is not None else 0
+        if left < 0 and index > 0:
+            return names[:index], names[index:]
+    return names, ()
+
+
 class SotwStream(Stream[SotwWatch]):
     """A state-of-the-world stream: `DiscoveryRequest` in, `DiscoveryResponse` out."""
 
@@ -129,17 +155,21 @@ class SotwStream(Stream[SotwWatch]):
     def _watch(self, type_url: str) -> SotwWatch:
         return SotwWatch(type_url)
 
+    def _names_in(self, request: Any) -> int:
+        return len(request.resource_names)
+
     def _read(self, watch: SotwWatch, request: Any) -> None:
         nonce: str = request.response_nonce
         if nonce and nonce == watch.latest_nonce:
             detail = request.error_detail.message if request.HasField("error_detail") else None
-            self._answered(watch, nonce, detail)
+            self._answered(watch, nonce, detail, request.version_info)
         if not watch.requested:
-            watch.requested, watch.held_version = True, request.version_info
+            watch.begin_request()
+            watch.held_version = request.version_info
         # An empty nonce after everything was answered is a new subscription of a client that holds nothing (S30); while
         # answers are under way it is a request that crossed them (S32).
         again = not nonce and bool(watch.latest_nonce) and not watch.unanswered
         # The names count whatever the nonce (S28, S22).
         added, dropped = watch.subscribe(set(request.resource_names), again=again)
         if added or dropped:
-            self._tell("subscribed", watch.type_url, names=tuple(sorted(added)), removed=tuple(sorted(dropped)))
+            self._subscribed(watch, added, dropped)

@@ -4,14 +4,18 @@ Here lives the make-before-break order between types (see `ordering`); what a re
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import count
 from typing import Any, ClassVar, Generic, TypeVar
 
 from xds_server.xds.events import Event, Kind, Observer
 from xds_server.xds.group import Group
-from xds_server.xds.node import Node, Service, Variant
+from xds_server.xds.limits import GRPC_MESSAGE_BYTES, Limits
+from xds_server.xds.memory import Memory
+from xds_server.xds.node import InvalidNodeError, Node, Service, Variant
 from xds_server.xds.ordering import AFTER_CLUSTERS, BREAK_WAIT, WARM_WAIT, break_order, make_order
+from xds_server.xds.rejection import likely_culprits
 from xds_server.xds.resource import CLUSTER, LISTENER, ROUTES, length_delimited
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.unanswered import Response
@@ -23,6 +27,10 @@ W = TypeVar("W", bound=Watch)
 
 class InvalidRequestError(Exception):
     """The client broke the protocol; its stream must end with INVALID_ARGUMENT and this text."""
+
+
+class TooMuchError(Exception):
+    """The client asks for more than one stream may have; it must end with RESOURCE_EXHAUSTED and this text."""
 
 
 class Stream(ABC, Generic[W]):
@@ -41,10 +49,12 @@ class Stream(ABC, Generic[W]):
         type_url: str | None = None,
         observe: Observer | None = None,
         identifier: str = "",
+        limits: Limits | None = None,
+        memory: Memory | None = None,
     ) -> None:
         """`group_of` decides what a node is served. `type_url`: the type of a per-type service; None on ADS.
 
-        `identifier`: who answers, in every response (`control_plane.identifier`, S12).
+        `identifier`: who answers, in every response (`control_plane.identifier`, S12). `memory`: of the server, shared.
         """
         self.number = next(_stream_numbers)
         self.node: Node | None = None
@@ -52,6 +62,9 @@ class Stream(ABC, Generic[W]):
         self._group_of = group_of
         self._type_url = type_url
         self._observe = observe
+        self._limits = limits or Limits()
+        self._memory = memory or Memory()
+        self._rescue_at: float | None = None
         # The same bytes at the end of every response.
         control_plane = length_delimited(1, identifier.encode())
         self._trailer = length_delimited(self.control_plane_field, control_plane) if identifier else b""
@@ -62,14 +75,16 @@ class Stream(ABC, Generic[W]):
     # Requests
 
     def receive(self, request: Any) -> None:
-        """Take in a request. Raises InvalidRequestError when the stream must end (S2, S3, S6)."""
+        """Take in a request. Raises InvalidRequestError or TooMuchError when the stream must end (S2, S3, S6, P3)."""
+        if (asked := self._names_in(request)) > self._limits.max_names:
+            raise TooMuchError(
+                f"a request names {asked} resources: {self._limits.max_names} is the most, ask for fewer"
+            )
         if self.node is None:
-            if not request.node.id:
-                raise InvalidRequestError("the first request of a stream needs a node with an id: set node.id")
             try:
                 self.node = Node.of(request.node, self._service, self.variant)
-            except ValueError as error:  # NaN in the metadata, say
-                raise InvalidRequestError(f"the node cannot be read: {error}") from None
+            except InvalidNodeError as error:
+                raise InvalidRequestError(str(error)) from None
             self.group = self._group_of(self.node)
             self._tell("opened")
         type_url: str = request.type_url or self._type_url or ""
@@ -77,12 +92,23 @@ class Stream(ABC, Generic[W]):
             raise InvalidRequestError("a request on an aggregated stream needs a type_url")
         if self._type_url is not None and type_url != self._type_url:
             raise InvalidRequestError(f"this service is for {self._type_url}, the request is for {type_url[:200]}")
-        watch = self._watches.get(type_url)
-        if watch is None:
-            watch = self._watches[type_url] = self._watch(type_url)
-            watch.trailer = self._trailer
-            self._watches = dict(sorted(self._watches.items(), key=lambda item: make_order(item[0])))
+        watch = self._watches.get(type_url) or self._open(type_url)
         self._read(watch, request)
+        if sum(len(watch.names) for watch in self._watches.values()) > self._limits.max_names:
+            raise TooMuchError(f"a stream may ask for {self._limits.max_names} resource names at most: ask for fewer")
+
+    def _open(self, type_url: str) -> W:
+        if len(self._watches) >= self._limits.max_types:
+            raise TooMuchError(f"a stream may ask for {self._limits.max_types} types at most: ask for fewer")
+        assert self.node is not None
+        watch = self._watch(type_url)
+        watch.trailer = self._trailer
+        watch.unsettled = partial(self._memory.recall, self.node.id, type_url)
+        if self.node.is_grpc:
+            watch.message_bytes = GRPC_MESSAGE_BYTES
+        self._watches[type_url] = watch
+        self._watches = dict(sorted(self._watches.items(), key=lambda item: make_order(item[0])))
+        return watch
 
     @property
     def _service(self) -> Service:
@@ -92,13 +118,25 @@ class Stream(ABC, Generic[W]):
     def _watch(self, type_url: str) -> W: ...
 
     @abstractmethod
+    def _names_in(self, request: Any) -> int: ...
+
+    @abstractmethod
     def _read(self, watch: W, request: Any) -> None: ...
 
-    def _answered(self, watch: W, nonce: str, detail: str | None) -> None:
-        if (answer := watch.answer(nonce, detail)) is not None:
-            kind: Kind = "acknowledged" if detail is None else "rejected"
-            sent = answer.response
-            self._tell(kind, watch.type_url, sent.version, nonce, sent.names, sent.removed, detail or "")
+    def _answered(self, watch: W, nonce: str, detail: str | None, version: str = "") -> None:
+        """`version`: what the client says that it holds now."""
+        if (answer := watch.answer(nonce, detail)) is None:
+            return
+        sent = answer.response
+        assert self.node is not None
+        if detail is None:
+            self._memory.settle(self.node.id, watch.type_url, (*sent.names, *sent.removed))
+            self._tell("acknowledged", sent)
+            return
+        if self.variant == "delta":
+            self._memory.note(self.node.id, watch.type_url, sent.names)
+        culprits = likely_culprits(detail, sent.names)
+        self._tell("rejected", sent, detail=detail, culprits=culprits, applied=version == sent.version)
 
     # Responses
 
@@ -136,7 +174,7 @@ class Stream(ABC, Generic[W]):
                 watch.gone_since = None
             elif watch.gone_since is None:
                 watch.gone_since = now
-        return self._make(group, now) or self._break(group, now)
+        return self._make(group, now) or self._break(group, now) or self._rescue(group, now)
 
     @property
     def next_try(self) -> float | None:
@@ -162,6 +200,21 @@ class Stream(ABC, Generic[W]):
                 return None
             return self._sent(watch, watch.retire(group, str(next(self._nonces))), now)
         return None
+
+    def _rescue(self, group: Group, now: float) -> Response | None:
+        """An Envoy that came back while it was warming may never ask for clusters again; sent unasked, they heal it (S71)."""
+        if self._type_url or not self._watches or CLUSTER in self._watches or not self._limits.rescue_after:
+            return None
+        if self.node is None or not self.node.is_envoy:
+            return None
+        if self._rescue_at is None:
+            self._rescue_at = now + self._limits.rescue_after
+        if len(self._watches) >= self._limits.max_types or not self._may_go(self._rescue_at, now):
+            return None
+        watch = self._open(CLUSTER)
+        watch.rescue(self._limits.rescue_after)
+        watch.follow(group)
+        return self._make(group, now)
 
     def _may_go(self, at: float, now: float) -> bool:
         if at <= now:
@@ -198,7 +251,10 @@ class Stream(ABC, Generic[W]):
     def _sent(self, watch: W, response: Response, now: float) -> Response:
         watch.sent(response, now)
         self._owe_references(response)
-        self._tell("sent", response.type_url, response.version, response.nonce, response.names, response.removed)
+        self._tell("sent", response)
+        if watch.message_bytes is not None and len(response.payload) > watch.message_bytes:
+            detail = f"{len(response.payload)} bytes in one message, and gRPC clients take {watch.message_bytes}: this one will"
+            self._tell("oversized", response, detail=f"{detail} drop the stream, and come back for the same")
         return response
 
     def _owe_references(self, response: Response) -> None:
@@ -214,19 +270,23 @@ class Stream(ABC, Generic[W]):
 
     # Telling
 
+    def _subscribed(self, watch: W, added: Iterable[str], dropped: Iterable[str]) -> None:
+        self._tell("subscribed", type_url=watch.type_url, names=tuple(sorted(added)), removed=tuple(sorted(dropped)))
+
     def close(self, detail: str = "") -> None:
         """The transport ended the stream."""
         self._tell("closed", detail=detail)
 
-    def _tell(
-        self,
-        kind: Kind,
-        type_url: str = "",
-        version: str = "",
-        nonce: str = "",
-        names: tuple[str, ...] = (),
-        removed: tuple[str, ...] = (),
-        detail: str = "",
-    ) -> None:
-        if self._observe is not None:
-            self._observe(Event(kind, self.number, self.node, type_url, version, nonce, names, removed, detail))
+    def _tell(self, kind: Kind, about: Response | None = None, **more: Any) -> None:
+        if self._observe is None:
+            return
+        if about is not None:
+            more = {
+                "type_url": about.type_url,
+                "version": about.version,
+                "nonce": about.nonce,
+                "names": about.names,
+                "removed": about.removed,
+                **more,
+            }
+        self._observe(Event(kind, self.number, self.node, **more))

@@ -22,7 +22,8 @@ class Unanswered:
     """
 
     def __init__(self, window: int, remembered: int, wait: float) -> None:
-        self._window, self._remembered, self._wait = window, remembered, wait
+        self._pace = self._usual_pace = (window, wait)
+        self._remembered = remembered
         self._sent: dict[str, tuple[Response, float]] = {}
         self._adding: set[str] = set()
         self._adding_since: float | None = None
@@ -44,17 +45,26 @@ class Unanswered:
         response, _ = self._sent.pop(nonce, (None, 0.0))
         if response is not None:
             # With a window of one the answer is to the latest response, and so to all before it.
-            self._adding = self._adding - {nonce} if self._window > 1 else set()
+            self._adding = self._adding - {nonce} if self._usual_pace[0] > 1 else set()
             if not self._adding:
                 self._adding_since = None
         return response
 
+    def slow_down(self, wait: float) -> None:
+        """Let one response be under way, for `wait` seconds at most, until `resume_pace`."""
+        self._pace = (1, wait)
+
+    def resume_pace(self) -> None:
+        """Pace as usual again."""
+        self._pace = self._usual_pace
+
     def paced_until(self) -> float:
         """The time before which no further response should be sent; 0 for now."""
-        if len(self._sent) < self._window:
+        window, wait = self._pace
+        if len(self._sent) < window:
             return 0.0
-        _, since = list(self._sent.values())[-self._window]
-        return since + self._wait
+        _, since = list(self._sent.values())[-window]
+        return since + wait
 
     @property
     def adding_since(self) -> float | None:

@@ -5,6 +5,7 @@ is read and a response is written never does: that is `sotw` and `delta`. No I/O
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 from xds_server.xds.group import Group
@@ -26,8 +27,14 @@ class Watch(ABC):
 
     def __init__(self, type_url: str, *, window: int, remembered: int) -> None:
         self.type_url = type_url
+        self.requested = False
+        """The client has asked for this type."""
         self.trailer = b""
         """What every response ends with."""
+        self.message_bytes: int | None = None
+        """The longest message that the client takes; None for any."""
+        self.unsettled: Callable[[], frozenset[str]] = frozenset
+        """Names that the client may hold from earlier streams without saying so (D20)."""
         self.wildcard = False
         self.names: set[str] = set()
         self.cursor: Snapshot | None = None
@@ -64,7 +71,7 @@ class Watch(ABC):
         if snapshot is None or snapshot is self.cursor:
             return
         if self.cursor is None:
-            self._begin(snapshot)
+            self._begin(group, snapshot)
             self.urgent = self._adding = self.must_make
         else:
             difference = group.difference(self.type_url, self.cursor, snapshot)
@@ -126,8 +133,18 @@ class Watch(ABC):
         self.inherited = False
         return names
 
+    def rescue(self, wait: float) -> None:
+        """Send everything, though the client has not asked (S71); then no more for `wait` seconds, unless it answers."""
+        self.wildcard = self.must_answer = True
+        self.unanswered.slow_down(wait)
+
+    def begin_request(self) -> None:
+        """The client asks for this type for the first time, maybe after it was sent unasked."""
+        self.requested = True
+        self.unanswered.resume_pace()
+
     @abstractmethod
-    def _begin(self, snapshot: Snapshot) -> None:
+    def _begin(self, group: Group, snapshot: Snapshot) -> None:
         """The first look at a snapshot: fill `owed` and `gone` from what the client said that it holds."""
 
     @abstractmethod

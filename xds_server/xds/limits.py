@@ -1,0 +1,61 @@
+"""What one server, and one stream of it, may cost; and the turnstile that spreads out a rush of new streams."""
+
+from dataclasses import dataclass
+from typing import Final
+
+GRPC_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+"""What gRPC clients take in one message. They drop the stream above it, and no option of theirs lifts that (P1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of a `DiscoveryServer`. Times are in seconds. The defaults suit thousands of Envoys per process."""
+
+    max_request_bytes: int = 64 * 1024 * 1024
+    """Longest request. A returning delta client echoes every name and version that it holds, so gRPC's usual 4 MiB are
+    too few (P2, P3)."""
+    max_names: int = 1_000_000
+    """Resource names that one stream may ask for, over all its types (P3)."""
+    max_types: int = 64
+    """Types that one stream may ask for (P3)."""
+    new_streams_per_second: float = 1_000
+    """Streams let in per second, after twice as many at once; others wait. 0: no limit (P10)."""
+    stream_wait: float = 10
+    """Longest wait of a new stream for its turn. One that would wait longer is refused with RESOURCE_EXHAUSTED."""
+    max_connection_age: float = 1_800
+    """Age at which a connection is told to come back, so that replicas share the load; 10 % more or less, at random.
+    0: never (P15)."""
+    max_connection_grace: float = 5
+    """How long its streams may go on after that."""
+    drain: float = 5
+    """Time over which the streams end when the server stops, so that clients do not all return at once (P16)."""
+    rescue_after: float = 10
+    """An Envoy that asked for other types on an aggregated stream but not for clusters is sent these unasked after this
+    time: it may be stuck in warming (S71). 0: never."""
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: it cannot be negative")
+        for name in ("max_request_bytes", "max_names", "max_types"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is 0: nobody could be served")
+
+
+class Turnstile:
+    """Gives each newcomer the time of its turn: `rate` per second, after `burst` at once. No I/O, time is given."""
+
+    def __init__(self, rate: float, burst: float, longest_wait: float) -> None:
+        self._interval = 1 / rate if rate else 0.0
+        self._ahead = burst * self._interval
+        self._longest_wait = longest_wait
+        self._next = 0.0
+
+    def enter(self, now: float) -> float | None:
+        """Seconds to wait, or None when it would be too long; then no turn is taken."""
+        turn = max(self._next, now - self._ahead)
+        wait = turn - now
+        if wait > self._longest_wait:
+            return None
+        self._next = turn + self._interval
+        return max(0.0, wait)

@@ -1,0 +1,115 @@
+"""Runs streams over grpc.aio: a reader and a writer for each. All waiting of the protocol is here.
+
+One writer per stream, and nothing is queued: what to send is decided when it is sent. A slow client keeps only its own
+writer waiting, for as long as keepalive finds it alive (P5, P6); a send that fails ends the stream (P7).
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, Final
+
+import grpc
+
+from xds_server.xds.limits import Limits, Turnstile
+from xds_server.xds.stream import InvalidRequestError, Stream, TooMuchError
+
+_EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]
+_DETAIL: Final = 1_000
+"""Characters of a status message: the trailers of a call hold 8 KiB (P4)."""
+_PER_STREAM: Final = 0.005
+"""Seconds that each stream adds to the time over which all of them end."""
+
+
+class Streaming:
+    """The open streams of one server."""
+
+    def __init__(self, limits: Limits) -> None:
+        rate = limits.new_streams_per_second
+        self._turnstile = Turnstile(rate, 2 * rate, limits.stream_wait)
+        self._limits = limits
+        self._open: dict[Stream[Any], asyncio.Event] = {}
+        self._stopping = asyncio.Event()
+        self._ending_over = 0.0
+
+    def __iter__(self) -> Iterator[tuple[Stream[Any], Callable[[], None]]]:
+        """Each stream, and what to call when it may have something to say."""
+        return ((stream, wake.set) for stream, wake in self._open.items())
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def stop(self) -> float:
+        """Let all streams end, spread over a time that grows with their number; returns that time in seconds (P16)."""
+        self._ending_over = min(self._limits.drain, _PER_STREAM * len(self._open))
+        self._stopping.set()
+        for wake in self._open.values():
+            wake.set()
+        return self._ending_over
+
+    async def serve(self, stream: Stream[Any], context: Any) -> None:
+        """Serve one call until an end is reached. Ends it with INVALID_ARGUMENT or RESOURCE_EXHAUSTED where it must."""
+        wait = self._turnstile.enter(time.monotonic())
+        if wait is None:
+            rate = self._limits.new_streams_per_second
+            await context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, f"more than {rate:g} new streams per second: try later"
+            )
+        elif wait:
+            await asyncio.sleep(wait)
+        wake = self._open[stream] = asyncio.Event()
+        reader = asyncio.create_task(self._read(stream, wake, context))
+        reader.add_done_callback(lambda _: wake.set())
+        detail = "the client left"
+        try:
+            await self._write(stream, wake, reader, context)
+            if self._stopping.is_set():
+                detail = "the server stops"
+                await asyncio.sleep(random.uniform(0, self._ending_over))
+            elif (error := reader.exception()) is not None:
+                raise error
+        except (InvalidRequestError, TooMuchError) as error:
+            detail = _short(str(error))
+            invalid = isinstance(error, InvalidRequestError)
+            status = grpc.StatusCode.INVALID_ARGUMENT if invalid else grpc.StatusCode.RESOURCE_EXHAUSTED
+            await context.abort(status, detail)
+        finally:
+            reader.cancel()
+            self._open.pop(stream, None)
+            stream.close(detail)
+
+    async def _write(self, stream: Stream[Any], wake: asyncio.Event, reader: asyncio.Task[None], context: Any) -> None:
+        while not reader.done() and not self._stopping.is_set():
+            wake.clear()
+            while (response := stream.respond(time.monotonic())) is not None:
+                await context.write(response.payload)
+            await _wait(wake, stream.next_try)
+
+    async def _read(self, stream: Stream[Any], wake: asyncio.Event, context: Any) -> None:
+        with suppress(grpc.aio.UsageError):  # the call ended while a read was under way
+            while (raw := await context.read()) is not _EOF:
+                stream.receive(parse(stream.request, raw))
+                wake.set()
+
+
+def parse(kind: type[Any], raw: bytes) -> Any:
+    """Read a message from its bytes. Raises InvalidRequestError."""
+    try:
+        return kind.FromString(raw)
+    except Exception as error:
+        raise InvalidRequestError(f"not a {kind.DESCRIPTOR.name}: {error}") from None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _DETAIL else f"{text[:_DETAIL]} …"
+
+
+async def _wait(wake: asyncio.Event, until: float | None) -> None:
+    if until is None:
+        await wake.wait()
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(max(0.0, until - time.monotonic())):
+            await wake.wait()
