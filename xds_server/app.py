@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack
 from typing import Any
 
 import structlog
@@ -9,8 +10,9 @@ import structlog
 from xds_server import __version__
 from xds_server.catalog.files import FileSource
 from xds_server.delivery.publisher import Publisher
+from xds_server.management.http import HttpServer, http_app
 from xds_server.settings import Settings
-from xds_server.xds import Event
+from xds_server.xds import AddressInUseError, DiscoveryServer, Event, Limits
 
 NAMES = 10
 """Resource names that one line of the log shows."""
@@ -19,23 +21,37 @@ log = structlog.get_logger("server")
 
 
 async def serve(settings: Settings) -> None:
-    """Run the control plane until SIGTERM or SIGINT. Raises AddressInUseError when the port is taken."""
+    """Run the control plane until SIGTERM or SIGINT. Raises AddressInUseError when a port is taken."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    publisher = Publisher()
+    limits = Limits(
+        new_streams_per_second=settings.max_new_streams,
+        max_connection_age=settings.max_connection_age.total_seconds(),
+        drain=settings.drain_time.total_seconds(),
+    )
+    publisher = Publisher(identifier=settings.identifier, limits=limits)
     publisher.server.subscribe(log_event)
     source = FileSource(settings.definitions, publisher.apply)
-    port = await publisher.server.start(settings.xds_address)
-    host = settings.xds_address.rpartition(":")[0]
-    log.info("server.started", version=__version__, xds_address=f"{host}:{port}")
-    try:
+    http = HttpServer(http_app(publisher.server))
+    async with AsyncExitStack() as running:
+        running.callback(log.info, "server.stopped")
+        http_address = await _listen(running, "--http-address", settings.http_address, http)
+        xds_address = await _listen(running, "--xds-address", settings.xds_address, publisher.server)
+        running.callback(log.info, "server.stopping")
+        log.info("server.started", version=__version__, xds_address=xds_address, http_address=http_address)
         await _until(stop, source.run(), publisher.resolver.run(), _announce(source))
-    finally:
-        log.info("server.stopping")
-        await publisher.server.stop()
-        log.info("server.stopped")
+
+
+async def _listen(running: AsyncExitStack, option: str, address: str, server: DiscoveryServer | HttpServer) -> str:
+    """Start `server`, which `running` stops; returns the address with the port that it has."""
+    try:
+        port = await server.start(address)
+    except AddressInUseError as error:
+        raise AddressInUseError(f"{error}; choose another one with {option}") from None
+    running.push_async_callback(server.stop)
+    return f"{address.rpartition(':')[0]}:{port}"
 
 
 async def _announce(source: FileSource) -> None:
@@ -66,8 +82,17 @@ def log_event(event: Event) -> None:
     if event.kind == "rejected":
         shown = ", ".join(event.names[:NAMES]) + (" …" if len(event.names) > NAMES else "")
         log.warning(
-            "xds.rejected", node=node, type=kind, version=event.version, resources=shown, problem=event.detail.strip()
+            "xds.rejected",
+            node=node,
+            type=kind,
+            version=event.version,
+            resources=shown,
+            likely=", ".join(event.culprits[:NAMES]),
+            problem=event.detail.strip(),
+            applied=event.applied,
         )
+    elif event.kind == "oversized":
+        log.warning("xds.oversized", node=node, type=kind, resources=len(event.names), problem=event.detail)
     elif event.kind in ("opened", "closed"):
         agent = event.node.user_agent if event.node is not None else ""
         log.info(f"xds.{event.kind}", node=node, stream=event.stream, agent=agent, detail=event.detail)

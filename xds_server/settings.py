@@ -1,11 +1,15 @@
 """Every option of the server once: its default, its environment variable (`XDS_SERVER_…`) and its help."""
 
 import os
+import socket
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from xds_server.upstreams.model.scalars import Duration
 
 
 def _address(value: str) -> str:
@@ -27,6 +31,16 @@ class Settings(BaseSettings):
     """Definition file, or directory of them; repeatable, watched. In the environment: several are separated by colons."""
     xds_address: ListenAddress = "127.0.0.1:18000"
     """Where Envoys connect: host:port; port 0 takes any free one."""
+    http_address: ListenAddress = "127.0.0.1:18080"
+    """Where REST pollers and health checks connect: host:port; port 0 takes any free one."""
+    identifier: str = Field(default_factory=socket.gethostname)
+    """Name of this server, which Envoy shows as the stat control_plane.identifier. Default: the host's name."""
+    max_connection_age: Duration = timedelta(minutes=30)
+    """When a connection is told to come back, so that replicas share the load; 10 % more or less. 0s: never."""
+    max_new_streams: Annotated[float, Field(ge=0)] = 1000
+    """Streams let in per second, after twice as many at once; others wait up to 10 s. 0: no limit."""
+    drain_time: Duration = timedelta(seconds=5)
+    """Time over which streams end on SIGTERM, when there are many, so that Envoys do not all return at once."""
     log_format: Literal["text", "json"] = "text"
     """text for people, json for machines: one line per event, on stderr."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,12 +11,14 @@ from pydantic import ValidationError
 
 from xds_server.cli.errors import fail
 from xds_server.settings import Settings
+from xds_server.upstreams.model.scalars import format_duration
 
 
 def _option(name: str, *flags: str) -> Any:
     field = Settings.model_fields[name]
     env = f"XDS_SERVER_{name.upper()}"
-    default = f" Default: {field.default}." if field.default else ""
+    value = format_duration(field.default) if isinstance(field.default, timedelta) else field.default
+    default = f" Default: {value}." if value and field.default_factory is None else ""
     flag = f"--{name.replace('_', '-')}"
     return typer.Option(flag, *flags, help=f"{field.description}{default} Environment: {env}.", show_default=False)
 
@@ -23,13 +26,18 @@ def _option(name: str, *flags: str) -> Any:
 def serve(
     definitions: Annotated[list[Path] | None, _option("definitions")] = None,
     xds_address: Annotated[str | None, _option("xds_address")] = None,
+    http_address: Annotated[str | None, _option("http_address")] = None,
+    identifier: Annotated[str | None, _option("identifier")] = None,
+    max_connection_age: Annotated[str | None, _option("max_connection_age")] = None,
+    max_new_streams: Annotated[float | None, _option("max_new_streams")] = None,
+    drain_time: Annotated[str | None, _option("drain_time")] = None,
     log_format: Annotated[str | None, _option("log_format")] = None,
     log_level: Annotated[str | None, _option("log_level")] = None,
 ) -> None:
     """Run the control plane: watch definitions and serve them to Envoys over xDS."""
-    given = {"definitions": definitions, "xds_address": xds_address, "log_format": log_format, "log_level": log_level}
+    given: dict[str, Any] = {name: value for name, value in locals().items() if value is not None}
     try:
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        settings = Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
         fail(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg'].removeprefix('Value error, ')}")
@@ -45,4 +53,4 @@ def serve(
     try:
         asyncio.run(app.serve(settings))
     except AddressInUseError as error:
-        fail(f"{error}; choose another one with --xds-address")
+        fail(str(error))

@@ -19,7 +19,7 @@ from xds_server.delivery.in_force import Definition, InForce, Key, hosts_of
 from xds_server.resolvers.dns import Lookup, Resolver
 from xds_server.upstreams.model import Upstream
 from xds_server.upstreams.translate import ROUTES_NAME, encode_route_configuration
-from xds_server.xds import ENDPOINTS, ROUTES, DiscoveryServer, Node, Resource, Snapshot
+from xds_server.xds import ENDPOINTS, ROUTES, DiscoveryServer, Limits, Node, Resource, Snapshot
 
 SLICE: Final = 25
 """Definitions that are compiled before other work on the event loop gets its turn."""
@@ -40,8 +40,11 @@ class _Served(NamedTuple):
 class Publisher:
     """Applies changes of the catalogue to what `server` serves."""
 
-    def __init__(self, lookup: Lookup | None = None) -> None:
-        self.server = DiscoveryServer(self._group_of)
+    def __init__(
+        self, lookup: Lookup | None = None, *, identifier: str = "", limits: Limits | None = None
+    ) -> None:
+        """`identifier`, `limits`: of the `DiscoveryServer`."""
+        self.server = DiscoveryServer(self._group_of, identifier=identifier, limits=limits)
         self.resolver = Resolver(self._resolved, lookup)
         self._in_force = InForce()
         self._compiled: dict[Key, Compiled] = {}

@@ -28,21 +28,26 @@ class XdsServerProcess(ChildProcess):
         self,
         *definitions: Path,
         xds_address: str = "127.0.0.1:0",
+        http_address: str = "127.0.0.1:0",
         args: Sequence[str] = (),
         ready: bool = True,
         timeout: float = 30,
     ) -> None:
         """`timeout`: seconds that the start may take."""
         self._definitions, self._args = definitions, tuple(args)
-        self._wanted, self._ready, self._timeout = xds_address, ready, timeout
+        self._wanted, self._wanted_http = xds_address, http_address
+        self._ready, self._timeout = ready, timeout
         self._lines: list[str] = []
         self._reader: threading.Thread | None = None
         self.xds_address = ""
         """Where it listens: host:port."""
+        self.http_address = ""
+        """Where REST pollers and health checks connect: host:port."""
 
     def start(self) -> Self:
         """Start it. Raises RuntimeError with its log when it ends instead, and TimeoutError; nothing then runs on."""
-        command = [sys.executable, "-m", "xds_server", "serve", "--xds-address", self._wanted, "--log-format", "json"]
+        command = [sys.executable, "-m", "xds_server", "serve", "--log-format", "json"]
+        command += ["--xds-address", self._wanted, "--http-address", self._wanted_http]
         for path in self._definitions:
             command += ["--definitions", str(path)]
         # Not the caller's directory: a store or a stray `xds_server` there must not be picked up.
@@ -59,7 +64,8 @@ class XdsServerProcess(ChildProcess):
         self._reader.start()
         try:
             self.wait_for_event("server.started", self._timeout)
-            self.xds_address = self.events("server.started")[0]["xds_address"]
+            started = self.events("server.started")[0]
+            self.xds_address, self.http_address = started["xds_address"], started["http_address"]
             if self._ready:
                 self.wait_for_event("server.ready", self._timeout)
         except BaseException:
@@ -70,7 +76,7 @@ class XdsServerProcess(ChildProcess):
     def restart(self) -> None:
         """Start it again, at the address that it had."""
         self.kill()
-        self._wanted = self.xds_address or self._wanted
+        self._wanted, self._wanted_http = self.xds_address or self._wanted, self.http_address or self._wanted_http
         self.start()
 
     def stop(self, timeout: float = 10) -> int:

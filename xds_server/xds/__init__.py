@@ -3,7 +3,9 @@
 Knows nothing of upstreams. Start at `DiscoveryServer`, `Snapshot` and `Resource`.
 """
 
+from xds_server.xds.clients import Client, Rejection, TypeStatus
 from xds_server.xds.events import Event
+from xds_server.xds.limits import Limits
 from xds_server.xds.node import Node
 from xds_server.xds.resource import (
     CLUSTER,
@@ -30,10 +32,14 @@ __all__ = [
     "SCOPED_ROUTES",
     "SECRET",
     "AddressInUseError",
+    "Client",
     "DiscoveryServer",
     "Event",
+    "Limits",
     "Node",
     "Reference",
+    "Rejection",
     "Resource",
     "Snapshot",
+    "TypeStatus",
 ]

@@ -8,7 +8,7 @@ import importlib
 import pkgutil
 import re
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
@@ -48,3 +48,18 @@ def _import_package_of(name: str) -> None:
     for module in pkgutil.iter_modules(package.__path__):
         if module.name.endswith("_pb2"):
             importlib.import_module(f"{package.__name__}.{module.name}")
+
+
+class _LazyPool:
+    """A descriptor pool, for what `json_format` needs of one, that finds types as `message_class` does."""
+
+    def FindMessageTypeByName(self, name: str) -> Any:  # noqa: N802 - protobuf's name
+        """Raises KeyError for an unknown type."""
+        found = message_class(f"/{name}")
+        if found is None:
+            raise KeyError(name)
+        return found.DESCRIPTOR
+
+
+LAZY_POOL: Final[Any] = _LazyPool()
+"""To be given as `descriptor_pool`."""

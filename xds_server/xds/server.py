@@ -105,6 +105,11 @@ class DiscoveryServer:
         return any(group.snapshot is not None for group in self._groups.values())
 
     @property
+    def serving(self) -> bool:
+        """Whether it listens and there is something to serve; what health checkers are told."""
+        return self._server is not None and self.ready
+
+    @property
     def clients(self) -> tuple[Client, ...]:
         """Who is connected, and what each acknowledged and rejected. Kept up to date; a client that left is not in it."""
         return tuple(self._clients.by_stream.values())

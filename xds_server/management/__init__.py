@@ -1,0 +1,1 @@
+"""How people and programs reach the control plane, other than over xDS streams."""

@@ -1,0 +1,71 @@
+"""The HTTP port: REST xDS, and whether the control plane is alive and ready. Thin: all answers come from elsewhere."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from xds_server.xds import AddressInUseError, DiscoveryServer
+from xds_server.xds.rest import rest_routes
+
+IDLE: Final = 120
+"""Seconds for which a silent connection stays open: longer than pollers pause, so that none is closed under a request."""
+
+
+def http_app(server: DiscoveryServer) -> Starlette:
+    """The application: `POST /v3/discovery:<type>`, `GET /healthz`, `GET /readyz`."""
+
+    async def alive(_: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok"})
+
+    async def ready(_: Request) -> JSONResponse:
+        if server.serving:
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "not ready: definitions are not loaded, or the server stops"}, status_code=503)
+
+    return Starlette(routes=[Route("/healthz", alive), Route("/readyz", ready), *rest_routes(server)])
+
+
+class HttpServer:
+    """Serves an application on one address."""
+
+    def __init__(self, app: Starlette) -> None:
+        # Quiet, as errors of handlers are raised to us; no signal handlers, as the composition root has its own.
+        self._server = _Server(
+            uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_keep_alive=IDLE)
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, address: str) -> int:
+        """Listen on `address` (port 0: any free one) and return the port. Raises AddressInUseError."""
+        host, _, port = address.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        try:
+            listener = socket.create_server(
+                (host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
+            )
+        except OSError as error:
+            raise AddressInUseError(f"cannot listen on {address}: {error.strerror or error}") from None
+        listener.setblocking(False)
+        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
+        bound: int = listener.getsockname()[1]
+        return bound
+
+    async def stop(self) -> None:
+        """Let requests under way end, and close the port."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
