@@ -63,7 +63,7 @@ class Stream(ABC, Generic[W]):
         self._type_url = type_url
         self._observe = observe
         self._limits = limits or Limits()
-        self._memory = memory or Memory()
+        self._memory = memory if memory is not None else Memory()  # an empty one is false
         self._rescue_at: float | None = None
         # The same bytes at the end of every response.
         control_plane = length_delimited(1, identifier.encode())
