@@ -17,13 +17,15 @@ SOTW, DELTA = ADS + "StreamAggregatedResources", ADS + "DeltaAggregatedResources
 
 
 @asynccontextmanager
-async def serving(**options: Any) -> AsyncIterator[tuple[DiscoveryServer, grpc.aio.Channel]]:
+async def serving(**options: Any) -> AsyncIterator[tuple[DiscoveryServer, Any]]:
+    """A server, and a channel to it whose `address` is where it leads."""
     server = DiscoveryServer(**options)
     port = await server.start()
     try:
         # As Envoy does: messages of any length.
         any_length = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=any_length) as channel:
+            channel.address = f"127.0.0.1:{port}"
             yield server, channel
     finally:
         await server.stop(0)

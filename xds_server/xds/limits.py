@@ -27,6 +27,11 @@ class Limits:
     0: never (P15)."""
     max_connection_grace: float = 5
     """How long its streams may go on after that."""
+    keepalive_time: float = 30
+    """How long a connection may be silent before the client is asked whether it lives (HTTP/2 PING). A dead one would seem
+    connected for hours (P13)."""
+    keepalive_timeout: float = 15
+    """How long it may take to answer that before the connection is closed."""
     drain: float = 5
     """Time over which the streams end when the server stops, so that clients do not all return at once (P16)."""
     rescue_after: float = 10
@@ -37,7 +42,7 @@ class Limits:
         for name in self.__slots__:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: it cannot be negative")
-        for name in ("max_request_bytes", "max_names", "max_types"):
+        for name in ("max_request_bytes", "max_names", "max_types", "keepalive_time", "keepalive_timeout"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is 0: nobody could be served")
 
