@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import json_format
+from google.protobuf.message import DecodeError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -105,7 +106,7 @@ def _json(answer: Answer) -> bytes:
     try:
         # Field names as in the .proto files, which every version reads.
         data = json_format.MessageToDict(message, preserving_proto_field_name=True, descriptor_pool=LAZY_POOL)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, DecodeError) as error:
         names = ", ".join(resource.name for resource in answer.resources[:10])
         raise _NoJsonError(f"{names}: {error}: such resources can be served over gRPC only") from None
     return json.dumps(data, separators=(",", ":")).encode()
