@@ -1,0 +1,95 @@
+"""The library on its own: the example, versions that callers give, and what no part of it needs."""
+
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from scripted_client import Client, cluster, names_of
+
+from xds_server.bootstrap import Bootstrap
+from xds_server.testing import Backend, EnvoyProcess, send
+from xds_server.xds import CLUSTER, Limits, Resource, Snapshot
+
+
+def code_lines(path: Path) -> int:
+    code = path.read_text(encoding="utf-8").split('"""', 2)[2]
+    return len([line for line in code.splitlines() if line.strip()])
+
+
+@pytest.mark.envoy
+def test_the_example_serves_an_envoy_and_changes_it_live(root: Path) -> None:
+    example = root / "examples" / "library.py"
+    assert code_lines(example) <= 30, "short enough to be read at a glance"
+    with Backend("one") as one, Backend("two") as two:
+        server = subprocess.Popen(
+            [sys.executable, example, "127.0.0.1:0", one.address],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert server.stdin is not None
+            assert server.stdout is not None
+            port = server.stdout.readline().split()[-1]
+            bootstrap = Bootstrap(node_id="edge-1", xds_address=f"127.0.0.1:{port}", static_listener=0)
+            with EnvoyProcess(bootstrap) as envoy:
+                envoy.wait_for_endpoints("hello", {one.address: "HEALTHY"})
+                assert send(envoy.listener_port("static"), "hello", 10) == {"one": 10}
+                server.stdin.write(f"{two.address}\n")
+                server.stdin.flush()
+                envoy.wait_for_endpoints("hello", {two.address: "HEALTHY"})
+                assert send(envoy.listener_port("static"), "hello", 10) == {"two": 10}
+            _, said = server.communicate(timeout=10)
+            assert server.returncode == 0
+            assert "sent Cluster" in said
+            assert "acknowledged ClusterLoadAssignment" in said
+        finally:
+            server.kill()
+            server.wait()
+
+
+def test_S10_S68_callers_may_give_versions_of_their_own(either: Client) -> None:
+    named = Resource.encode(CLUSTER, "a", cluster("a").body, version="mine-1")
+    either.publish(Snapshot.of([named], versions={CLUSTER: "all-1"}))
+    (answer,) = either.ask(CLUSTER)
+    if either.delta:
+        assert (answer.system_version_info, answer.resources[0].version) == ("all-1", "mine-1")
+    else:
+        assert answer.version_info == "all-1"
+    either.ack(answer)
+    # The same version is the same content, whatever the bytes: the caller said so.
+    same = Resource.encode(CLUSTER, "a", cluster("a", 2).body, version="mine-1")
+    assert either.group.snapshot is not None
+    either.publish(either.group.snapshot.change([same]))
+    assert either.sent() == []
+    newer = Resource.encode(CLUSTER, "a", cluster("a", 2).body, version="mine-2")
+    either.publish(either.group.snapshot.change([newer], versions={CLUSTER: "all-2"}))
+    (answer,) = either.sent()
+    assert names_of(answer) == ["a"]
+    assert (answer.system_version_info if either.delta else answer.version_info) == "all-2"
+
+
+def test_D24_a_resource_cannot_be_served_under_another_name() -> None:
+    from envoy.config.cluster.v3 import cluster_pb2
+
+    with pytest.raises(ValueError, match="named 'a' cannot be served under another name, 'b'"):
+        Resource.of(cluster_pb2.Cluster(name="a"), name="b")
+
+
+def test_the_library_needs_no_other_room() -> None:
+    code = "import sys, xds_server.xds; print([m for m in sys.modules if m.startswith('xds_server.')])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "xds_server.xds" in loaded
+    assert "upstreams" not in loaded
+    assert "starlette" not in loaded
+
+
+def test_the_documented_limits_are_the_real_ones(root: Path) -> None:
+    text = (root / "docs" / "library.md").read_text(encoding="utf-8")
+    documented = {
+        row.split("|")[1].strip(" `"): row.split("|")[2].strip() for row in text.splitlines() if row.startswith("| `")
+    }
+    assert documented == {field.name: f"{field.default:,}" for field in fields(Limits)}
