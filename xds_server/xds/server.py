@@ -56,6 +56,8 @@ class DiscoveryServer:
         if observe is not None:
             self._observers.append(observe)
         self._groups: dict[str, Group] = {}
+        self._members: dict[str, dict[Stream[Any], None]] = {}
+        """The streams of each group that has any, so that a change costs its own group's alone."""
         self._memory = Memory()
         self._streaming = Streaming(self._limits)
         self._server: grpc.aio.Server | None = None
@@ -65,15 +67,16 @@ class DiscoveryServer:
     # Content
 
     def set_snapshot(self, snapshot: Snapshot, group: str = "") -> None:
-        """Serve `snapshot` to a group from now on. Costs the changed names times the group's streams at most."""
+        """Serve `snapshot` to a group from now on. Costs the changed names times the group's streams at most; nothing for
+        other groups."""
         here = self._group(group)
         old = here.snapshot
         if snapshot is old:
             return
         here.publish(snapshot)
-        for stream, wake in self._streaming:
-            if stream.group is here and stream.advance(old, snapshot):
-                wake()
+        for stream in self._members.get(group, ()):
+            if stream.advance(old, snapshot):
+                self._streaming.wake(stream)
         if self._health is not None and self._telling is None:
             self._telling = asyncio.get_running_loop().create_task(self._health.set(serving=True))
 
@@ -84,15 +87,16 @@ class DiscoveryServer:
 
     def regroup(self) -> None:
         """Ask `group_of` again for every connected node, after its answer may have changed."""
-        for stream, wake in self._streaming:
+        for stream in [stream for members in self._members.values() for stream in members]:
             if stream.node is not None and stream.group is not (group := self._group_of(stream.node)):
+                self._leave(stream)
+                self._members.setdefault(group.name, {})[stream] = None
                 stream.move(group)
-                wake()
+                self._streaming.wake(stream)
 
     def drop_groups(self, keep: Container[str] = ()) -> None:
         """Forget the groups that have no stream, with their snapshots, except those in `keep`."""
-        used = {stream.group.name for stream, _ in self._streaming if stream.group is not None}
-        self._groups = {name: group for name, group in self._groups.items() if name in used or name in keep}
+        self._groups = {name: group for name, group in self._groups.items() if name in self._members or name in keep}
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -174,14 +178,28 @@ class DiscoveryServer:
 
     async def _stream(self, variant: type[Stream[Any]], type_url: str | None, context: Any) -> None:
         stream = variant(
-            self._group_of,
+            lambda node: self._join(stream, node),
             type_url=type_url,
             observe=self._observe,
             identifier=self._identifier,
             limits=self._limits,
             memory=self._memory,
         )
-        await self._streaming.serve(stream, context)
+        try:
+            await self._streaming.serve(stream, context)
+        finally:
+            self._leave(stream)
+
+    def _join(self, stream: Stream[Any], node: Node) -> Group:
+        group = self._group_of(node)
+        self._members.setdefault(group.name, {})[stream] = None
+        return group
+
+    def _leave(self, stream: Stream[Any]) -> None:
+        if stream.group is not None and (members := self._members.get(stream.group.name)) is not None:
+            members.pop(stream, None)
+            if not members:
+                del self._members[stream.group.name]
 
     def poll(self, type_url: str, request: Any) -> Answer | None:
         """Answer a `DiscoveryRequest` outside of any stream; None when the client holds just that.

@@ -7,7 +7,6 @@ writer waiting, for as long as keepalive finds it alive (P5, P6); a send that fa
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
@@ -34,9 +33,10 @@ class Streaming:
         self._stopping = asyncio.Event()
         self._ending_over = 0.0
 
-    def __iter__(self) -> Iterator[tuple[Stream[Any], Callable[[], None]]]:
-        """Each stream, and what to call when it may have something to say."""
-        return ((stream, wake.set) for stream, wake in self._open.items())
+    def wake(self, stream: Stream[Any]) -> None:
+        """The stream may have something to say."""
+        if (event := self._open.get(stream)) is not None:
+            event.set()
 
     def __len__(self) -> int:
         return len(self._open)
