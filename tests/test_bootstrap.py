@@ -101,6 +101,12 @@ def test_polling_speaks_http1_to_the_http_port() -> None:
     assert socket_address(cluster) == {"address": "127.0.0.1", "port_value": 18080}
 
 
+@pytest.mark.parametrize("protocol", ["per-type", "rest"])
+def test_any_number_of_clusters_may_ask_for_its_endpoints(protocol: str) -> None:
+    (limits,) = control_plane(protocol=protocol)["circuit_breakers"]["thresholds"]
+    assert limits == {"max_pending_requests": 2**32 - 1, "max_requests": 2**32 - 1}
+
+
 @pytest.mark.parametrize(
     ("text", "address", "port", "kind"),
     [

@@ -13,12 +13,12 @@ from typing import Any, Final, Literal
 
 import yaml
 
+from xds_server.config_sources import CONTROL_PLANE_CLUSTER, GrpcApi, grpc_source, rest_source
 from xds_server.static_listener import static_listener
 
-CONTROL_PLANE_CLUSTER: Final = "xds-server.internal"
-"""Name of the cluster that leads to the control plane. Upstreams and host names may not take it."""
-
 Protocol = Literal["delta", "sotw", "per-type", "rest"]
+
+_UNLIMITED: Final = 4_294_967_295
 
 DEFAULT_XDS_ADDRESS: Final = "127.0.0.1:18000"
 DEFAULT_REST_ADDRESS: Final = "127.0.0.1:18080"
@@ -46,8 +46,8 @@ class Bootstrap:
     """The control plane's `HOST:PORT`; an IPv6 address in brackets. A host name is resolved again and again by Envoy.
     Default: 127.0.0.1:18000, and 127.0.0.1:18080 (the control plane's HTTP port) for `rest`."""
     protocol: Protocol = "delta"
-    """`delta` and `sotw`: one aggregated gRPC stream. `per-type`: one delta gRPC stream for each type. `rest`: polling
-    over HTTP/1.1, every 5 s."""
+    """`delta` and `sotw`: one aggregated gRPC stream. `per-type`: delta gRPC streams for clusters, for listeners, for each
+    cluster's endpoints and for each listener's routes. `rest`: polling of the same over HTTP/1.1, every 5 s to 10 s."""
     static_listener: int | None = None
     """TCP port (0 to 65535; 0: any free one) of a listener of its own that routes by `:authority`. Default: none, the
     listeners come from the control plane."""
@@ -124,38 +124,11 @@ def _node(options: Bootstrap) -> dict[str, Any]:
 def _dynamic_resources(options: Bootstrap) -> dict[str, Any]:
     types = ["lds_config", "cds_config"] if options.static_listener is None else ["cds_config"]
     if options.protocol in ("delta", "sotw"):
-        api_type = "DELTA_GRPC" if options.protocol == "delta" else "GRPC"
+        api_type: GrpcApi = "DELTA_GRPC" if options.protocol == "delta" else "GRPC"
         aggregated: dict[str, Any] = {"resource_api_version": "V3", "ads": {}}
-        return {"ads_config": _grpc_source(api_type)} | {key: dict(aggregated) for key in types}
-    source = _rest_source() if options.protocol == "rest" else _grpc_source("DELTA_GRPC")
+        return {"ads_config": grpc_source(api_type)} | {key: dict(aggregated) for key in types}
+    source = rest_source() if options.protocol == "rest" else grpc_source("DELTA_GRPC")
     return {key: {"resource_api_version": "V3", "api_config_source": source} for key in types}
-
-
-def _grpc_source(api_type: str) -> dict[str, Any]:
-    return {
-        "api_type": api_type,
-        "transport_api_version": "V3",
-        "set_node_on_first_message_only": True,
-        "grpc_services": [
-            {
-                "envoy_grpc": {
-                    "cluster_name": CONTROL_PLANE_CLUSTER,
-                    # Envoy's default limit is 30 s: a control plane that is back would be found too late.
-                    "retry_policy": {"retry_back_off": {"base_interval": "0.25s", "max_interval": "5s"}},
-                }
-            }
-        ],
-    }
-
-
-def _rest_source() -> dict[str, Any]:
-    return {
-        "api_type": "REST",
-        "transport_api_version": "V3",
-        "cluster_names": [CONTROL_PLANE_CLUSTER],
-        "refresh_delay": "5s",
-        "request_timeout": "5s",
-    }
 
 
 def _static_resources(options: Bootstrap) -> dict[str, Any]:
@@ -169,7 +142,9 @@ def _static_resources(options: Bootstrap) -> dict[str, Any]:
 def _control_plane_cluster(options: Bootstrap) -> dict[str, Any]:
     host, port = _split("--xds-address", options.control_plane)
     endpoint = {"endpoint": {"address": _socket(host, port)}}
-    cluster: dict[str, Any] = {"name": CONTROL_PLANE_CLUSTER, "connect_timeout": "1s"}
+    # An Envoy that polls for hundreds of clusters is busy with its own requests for longer than 1 s.
+    connect_timeout = "5s" if options.protocol == "rest" else "1s"
+    cluster: dict[str, Any] = {"name": CONTROL_PLANE_CLUSTER, "connect_timeout": connect_timeout}
     if _is_ip(host):
         cluster["type"] = "STATIC"
     else:
@@ -179,6 +154,11 @@ def _control_plane_cluster(options: Bootstrap) -> dict[str, Any]:
         "cluster_name": CONTROL_PLANE_CLUSTER,
         "endpoints": [{"lb_endpoints": [endpoint]}],
     }
+    if options.protocol in ("per-type", "rest"):
+        # Each cluster's endpoints come on a stream, or by polls, of their own, and all of them at the start. Envoy's default is
+        # 1024 at a time; a cluster beyond these would stay without endpoints.
+        limits = {"max_pending_requests": _UNLIMITED, "max_requests": _UNLIMITED}
+        cluster["circuit_breakers"] = {"thresholds": [limits]}
     if options.protocol != "rest":
         cluster["typed_extension_protocol_options"] = {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {

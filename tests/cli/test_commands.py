@@ -127,9 +127,9 @@ def test_bootstrap_prints_a_bootstrap() -> None:
     assert len(shown["static_resources"]["listeners"]) == 1
 
 
-def test_bootstrap_warns_of_what_is_not_served_yet() -> None:
-    assert "warning" in run("bootstrap", "--node-id", "e1", "--per-type").stderr
-    assert run("bootstrap", "--node-id", "e1").stderr == ""
+@pytest.mark.parametrize("protocol", ["--delta", "--sotw", "--per-type", "--rest"])
+def test_bootstrap_says_nothing_but_the_bootstrap(protocol: str) -> None:
+    assert run("bootstrap", "--node-id", "e1", protocol).stderr == ""
 
 
 @pytest.mark.parametrize(

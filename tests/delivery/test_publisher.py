@@ -5,33 +5,16 @@ from typing import Any
 
 import grpc
 import pytest
+from definitions import change, names, upstream
 from envoy.service.discovery.v3 import discovery_pb2
 from structlog.testing import capture_logs
 
 from xds_server.catalog.changes import Change
-from xds_server.delivery import publisher as publisher_module
+from xds_server.delivery import compiling
+from xds_server.delivery.audience import EVERYONE
 from xds_server.delivery.publisher import Publisher
-from xds_server.upstreams.model import Gateway, Placed, Upstream
-from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Node, Snapshot
-
-
-def change(
-    *upstreams: dict[str, Any], gateways: tuple[dict[str, Any], ...] = (), remove: tuple[str, ...] = ()
-) -> Change:
-    return Change(
-        {fields["name"]: Placed("file.yaml", 1, Upstream.model_validate(fields)) for fields in upstreams},
-        frozenset(remove),
-        {fields["name"]: Placed("file.yaml", 9, Gateway.model_validate(fields)) for fields in gateways},
-    )
-
-
-def upstream(name: str, *hosts: str, **fields: Any) -> dict[str, Any]:
-    return {"name": name, "targets": [{"host": host, "port": 80} for host in hosts], **fields}
-
-
-def names(snapshot: Snapshot | None, type_url: str) -> list[str]:
-    assert snapshot is not None
-    return sorted(snapshot.names(type_url))
+from xds_server.upstreams.model import Upstream
+from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Node
 
 
 async def nowhere(name: str) -> tuple[str, ...]:
@@ -40,29 +23,29 @@ async def nowhere(name: str) -> tuple[str, ...]:
 
 async def test_nothing_is_served_before_the_first_change() -> None:
     publisher = Publisher()
-    assert publisher.server.snapshot() is None
+    assert publisher.server.snapshot(EVERYONE.name) is None
     publisher._group_of(Node("early"))
-    assert publisher.server.snapshot() is None, "S16: an empty answer would delete everything"
+    assert publisher.server.snapshot(EVERYONE.name) is None, "S16: an empty answer would delete everything"
     await publisher.apply(change())
-    assert names(publisher.server.snapshot(), CLUSTER) == []
+    assert names(publisher.server.snapshot(EVERYONE.name), CLUSTER) == []
 
 
 async def test_upstreams_come_change_and_go() -> None:
     publisher = Publisher()
     await publisher.apply(change(upstream("a", "10.0.0.1"), upstream("b"), gateways=({"name": "public", "port": 80},)))
-    snapshot = publisher.server.snapshot()
+    snapshot = publisher.server.snapshot(EVERYONE.name)
     assert names(snapshot, CLUSTER) == names(snapshot, ENDPOINTS) == ["a", "b"]
     assert (names(snapshot, LISTENER), names(snapshot, ROUTES)) == (["public"], ["xds-server"])
     await publisher.apply(change(remove=("b",)))
-    assert names(publisher.server.snapshot(), CLUSTER) == ["a"]
+    assert names(publisher.server.snapshot(EVERYONE.name), CLUSTER) == ["a"]
 
 
 async def test_a_target_changes_endpoints_alone() -> None:
     publisher = Publisher()
     await publisher.apply(change(upstream("a", "10.0.0.1"), upstream("b"), gateways=({"name": "public", "port": 80},)))
-    before = publisher.server.snapshot()
+    before = publisher.server.snapshot(EVERYONE.name)
     await publisher.apply(change(upstream("a", "10.0.0.1", "10.0.0.2")))
-    after = publisher.server.snapshot()
+    after = publisher.server.snapshot(EVERYONE.name)
     assert before is not None
     assert after is not None
     assert after.base == before.serial
@@ -72,13 +55,13 @@ async def test_a_target_changes_endpoints_alone() -> None:
 async def test_without_a_gateway_that_routes_there_are_no_routes() -> None:
     publisher = Publisher()
     await publisher.apply(change(upstream("a")))
-    assert names(publisher.server.snapshot(), ROUTES) == []
+    assert names(publisher.server.snapshot(EVERYONE.name), ROUTES) == []
     await publisher.apply(change(gateways=({"name": "public", "port": 80},)))
-    assert names(publisher.server.snapshot(), ROUTES) == ["xds-server"]
+    assert names(publisher.server.snapshot(EVERYONE.name), ROUTES) == ["xds-server"]
     removal = Change(removed_gateways=frozenset({"public"}))
     await publisher.apply(removal)
-    assert names(publisher.server.snapshot(), ROUTES) == []
-    assert names(publisher.server.snapshot(), LISTENER) == []
+    assert names(publisher.server.snapshot(EVERYONE.name), ROUTES) == []
+    assert names(publisher.server.snapshot(EVERYONE.name), LISTENER) == []
 
 
 async def test_nodes_receive_what_selects_them() -> None:
@@ -121,29 +104,29 @@ async def test_what_envoy_would_refuse_keeps_its_last_good_state_and_is_reported
     with capture_logs() as logs:
         bad = {"connect_timeout": "0s"}
         await publisher.apply(change(upstream("a", "10.0.0.2", envoy=bad), upstream("new", envoy=bad), upstream("ok")))
-    snapshot = publisher.server.snapshot()
+    snapshot = publisher.server.snapshot(EVERYONE.name)
     assert names(snapshot, CLUSTER) == ["a", "ok"]
     refused = {log["name"]: log for log in logs if log["event"] == "definition.refused"}
     assert {name: log["last_good_serves"] for name, log in refused.items()} == {"a": True, "new": False}
     assert refused["a"]["at"] == "file.yaml:1"
     assert "connect_timeout" in refused["a"]["problem"]
     await publisher.apply(change(upstream("a", "10.0.0.3")))
-    assert names(publisher.server.snapshot(), CLUSTER) == ["a", "ok"]
+    assert names(publisher.server.snapshot(EVERYONE.name), CLUSTER) == ["a", "ok"]
 
 
 async def test_a_mistake_of_ours_with_one_definition_does_not_touch_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = publisher_module.compile_upstream
+    real = compiling.compile_upstream
 
-    def breaks(upstream: Upstream, addresses: Any, **more: Any) -> Any:
+    def breaks(upstream: Upstream, *args: Any, **more: Any) -> Any:
         if upstream.name == "odd":
             raise RuntimeError("never thought of")
-        return real(upstream, addresses, **more)
+        return real(upstream, *args, **more)
 
-    monkeypatch.setattr(publisher_module, "compile_upstream", breaks)
+    monkeypatch.setattr(compiling, "compile_upstream", breaks)
     publisher = Publisher()
     with capture_logs() as logs:
         await publisher.apply(change(upstream("odd"), upstream("sound")))
-    assert names(publisher.server.snapshot(), CLUSTER) == ["sound"]
+    assert names(publisher.server.snapshot(EVERYONE.name), CLUSTER) == ["sound"]
     (refused,) = [log for log in logs if log["event"] == "definition.refused"]
     assert "please report" in refused["problem"]
 
@@ -155,7 +138,7 @@ async def test_host_names_are_resolved_by_whom_the_definition_says(resolve: str)
 
     publisher = Publisher(lookup)
     await publisher.apply(change(upstream("a", "db.example", resolve=resolve)))
-    snapshot = publisher.server.snapshot()
+    snapshot = publisher.server.snapshot(EVERYONE.name)
     assert snapshot is not None
     if resolve == "control-plane":
         resource = snapshot.get(ENDPOINTS, "a")
@@ -183,7 +166,7 @@ async def test_a_new_address_reaches_the_endpoints_and_a_failure_does_not() -> N
         running = asyncio.create_task(publisher.resolver.run())
         async with asyncio.timeout(10):
             while not seen or b"10.0.0.3" not in seen[-1]:
-                snapshot = publisher.server.snapshot()
+                snapshot = publisher.server.snapshot(EVERYONE.name)
                 resource = snapshot and snapshot.get(ENDPOINTS, "a")
                 assert resource is not None
                 if not seen or seen[-1] != resource.body:
@@ -199,9 +182,9 @@ async def test_a_name_that_never_resolves_holds_nothing_up_and_empties_no_envoy(
     await publisher.apply(
         change(upstream("a", "nowhere.example"), upstream("mixed", "nowhere.example", "10.0.0.1"), upstream("none"))
     )
-    assert names(publisher.server.snapshot(), CLUSTER) == ["a", "mixed", "none"]
+    assert names(publisher.server.snapshot(EVERYONE.name), CLUSTER) == ["a", "mixed", "none"]
     # `a` has endpoints, only unknown ones: an Envoy that holds some keeps them. B22: `none` has an empty assignment.
-    assert names(publisher.server.snapshot(), ENDPOINTS) == ["mixed", "none"]
+    assert names(publisher.server.snapshot(EVERYONE.name), ENDPOINTS) == ["mixed", "none"]
 
 
 async def test_a_refused_definition_leaves_its_last_good_one_in_force_in_every_respect() -> None:
@@ -249,13 +232,13 @@ async def test_a_host_name_that_a_last_good_definition_still_answers_is_not_give
         broken = upstream("a", envoy={"connect_timeout": "0s"})
         await publisher.apply(change(broken, upstream("b", hostnames=["h.example"]), upstream("c")))
     assert {log["name"] for log in logs} == {"a", "b"}
-    snapshot = publisher.server.snapshot()
+    snapshot = publisher.server.snapshot(EVERYONE.name)
     assert names(snapshot, CLUSTER) == ["a", "c"]
     routes = snapshot and snapshot.get(ROUTES, "xds-server")
     assert routes is not None
     assert routes.body.count(b"h.example") == 1, "a domain twice would have Envoy refuse every route"
     await publisher.apply(change(upstream("a")))
-    assert names(publisher.server.snapshot(), CLUSTER) == ["a", "b", "c"], "what stood in its way is gone"
+    assert names(publisher.server.snapshot(EVERYONE.name), CLUSTER) == ["a", "b", "c"], "what stood in its way is gone"
 
 
 async def test_a_gateway_without_its_upstream_is_served_to_nobody() -> None:
@@ -263,10 +246,17 @@ async def test_a_gateway_without_its_upstream_is_served_to_nobody() -> None:
     bad = upstream("a", nodes={"clusters": ["edge"]}, envoy={"connect_timeout": "0s"})
     await publisher.apply(change(bad, gateways=({"name": "tcp", "port": 5432, "upstream": "a"},)))
     edge = publisher._group_of(Node("1", cluster="edge"))
-    assert names(publisher.server.snapshot(), LISTENER) == names(publisher.server.snapshot(edge), LISTENER) == []
+    assert (
+        names(publisher.server.snapshot(EVERYONE.name), LISTENER)
+        == names(publisher.server.snapshot(edge), LISTENER)
+        == []
+    )
     await publisher.apply(change(upstream("a", nodes={"clusters": ["edge"]})))
     edge = publisher._group_of(Node("1", cluster="edge"))
-    assert (names(publisher.server.snapshot(edge), LISTENER), names(publisher.server.snapshot(), LISTENER)) == (
+    assert (
+        names(publisher.server.snapshot(edge), LISTENER),
+        names(publisher.server.snapshot(EVERYONE.name), LISTENER),
+    ) == (
         ["tcp"],
         [],
     )
@@ -292,7 +282,7 @@ async def test_a_target_that_its_author_replaced_by_an_unknown_name_is_gone() ->
     publisher = Publisher(nowhere)
     await publisher.apply(change(upstream("a", "10.0.0.1")))
     await publisher.apply(change(upstream("a", "nowhere.example")))
-    snapshot = publisher.server.snapshot()
+    snapshot = publisher.server.snapshot(EVERYONE.name)
     resource = snapshot and snapshot.get(ENDPOINTS, "a")
     assert resource is not None
     assert b"10.0.0.1" not in resource.body
@@ -331,7 +321,7 @@ async def test_equal_definitions_give_equal_versions_in_every_process_and_order(
     await two.apply(change(b))
     await two.apply(change(upstream("c")))
     await two.apply(change(a, remove=("c",)))
-    first, second = one.server.snapshot(), two.server.snapshot()
+    first, second = one.server.snapshot(EVERYONE.name), two.server.snapshot(EVERYONE.name)
     assert first is not None
     assert second is not None
     for type_url in (CLUSTER, ENDPOINTS):

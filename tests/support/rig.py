@@ -6,13 +6,15 @@ import json
 import os
 import socket
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import yaml
 from settled import pass_through_worker
 
-from xds_server.bootstrap import Bootstrap
+from xds_server.bootstrap import Bootstrap, render
 from xds_server.testing import Answer, Backend, EnvoyProcess, Load, request, send
 from xds_server.testing.server import XdsServerProcess
 
@@ -30,14 +32,23 @@ def target(backend: Backend, **more: Any) -> dict[str, Any]:
 
 
 class Rig:
-    """`protocol`: how Envoy takes its configuration. `listener`: from the control plane, or of its own bootstrap."""
+    """`protocol`: how Envoy takes its configuration. `listener`: from the control plane, or of its own bootstrap.
+
+    `edit` changes the bootstrap, which is given to it as data: for what `Bootstrap` has no option for.
+    """
 
     def __init__(
-        self, directory: Path, *, protocol: Any = "delta", listener: Listener = "ours", node: str = "rig"
+        self,
+        directory: Path,
+        *,
+        protocol: Any = "delta",
+        listener: Listener = "ours",
+        node: str = "rig",
+        edit: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self.directory = directory / "definitions"
         self.directory.mkdir()
-        self._protocol, self.listener, self._node = protocol, listener, node
+        self._protocol, self.listener, self._node, self._edit = protocol, listener, node, edit
         self._stack = ExitStack()
         self.server: XdsServerProcess
         self.envoy: EnvoyProcess
@@ -51,21 +62,27 @@ class Rig:
                 self.write("gateways", gateways=[])
             # Every event of the protocol is in the log, for tests to read.
             self.server = stack.enter_context(XdsServerProcess(self.directory, args=["--log-level", "debug"]))
-            bootstrap = Bootstrap(
-                node_id=self._node,
-                node_cluster="tests",
-                xds_address=self.server.xds_address,
-                protocol=self._protocol,
-                static_listener=0 if self.listener == "static" else None,
-                static_listener_address="127.0.0.1",
-            )
-            self.envoy = stack.enter_context(EnvoyProcess(bootstrap))
+            self.envoy = stack.enter_context(EnvoyProcess(self._bootstrap()))
             self.envoy.wait_until(lambda: self.port, 10, "the listener")
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._stack.close()
+
+    def _bootstrap(self) -> str:
+        options = Bootstrap(
+            node_id=self._node,
+            node_cluster="tests",
+            xds_address=self.server.http_address if self._protocol == "rest" else self.server.xds_address,
+            protocol=self._protocol,
+            static_listener=0 if self.listener == "static" else None,
+            static_listener_address="127.0.0.1",
+        )
+        bootstrap = yaml.safe_load(render(options))
+        if self._edit is not None:
+            self._edit(bootstrap)
+        return json.dumps(bootstrap)
 
     @property
     def port(self) -> int:
@@ -95,6 +112,10 @@ class Rig:
     def routes(self, host: str) -> None:
         """Wait until requests for a host are routed at all, which the routes' own way through Envoy's threads delays."""
         self.envoy.wait_until(lambda: self.ask(host).status != 404, 10, f"a route for {host}")
+
+    def forwards(self, host: str) -> None:
+        """Wait until requests for a host arrive. Where streams do not wait for each other, its route may come first."""
+        self.envoy.wait_until(lambda: self.ask(host).status == 200, 10, f"a target that answers for {host}")
 
     def ask(self, host: str, path: str = "/", **more: Any) -> Answer:
         return request(self.port, host, path, **more)

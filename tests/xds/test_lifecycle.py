@@ -125,7 +125,8 @@ async def test_a_stopped_server_stops_twice_without_harm() -> None:
     await server.stop(0)
 
 
-async def test_S1_fetch_answers_once_and_in_full() -> None:
+async def test_S1_fetch_answers_once_and_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xds_server.xds.server.POLL_WAIT", 0.1)
     async with serving(identifier="me") as (server, channel):
         fetch = channel.unary_unary(f"/{CDS}/FetchClusters")
         with pytest.raises(grpc.aio.AioRpcError) as held:

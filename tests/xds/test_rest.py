@@ -103,8 +103,9 @@ async def test_V18_a_poller_that_refuses_is_answered_each_time(
 
 
 async def test_V19_B34_S16_nothing_is_served_before_there_is_something(
-    server: DiscoveryServer, http: httpx.AsyncClient
+    server: DiscoveryServer, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("xds_server.xds.server.POLL_WAIT", 0.1)
     answer = await poll(http, "clusters")
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
@@ -112,6 +113,17 @@ async def test_V19_B34_S16_nothing_is_served_before_there_is_something(
     assert (await poll(http, "clusters")).json().get("resources", []) == [], "S15: a definite none"
     server.set_snapshot(Snapshot.of([cluster("a")]))
     assert names(await poll(http, "clusters")) == ["a"]
+
+
+async def test_S14_a_poller_is_held_for_a_moment_while_there_is_nothing(
+    server: DiscoveryServer, http: httpx.AsyncClient
+) -> None:
+    polling = [asyncio.create_task(poll(http, "clusters")) for _ in range(3)]
+    done, _ = await asyncio.wait(polling, timeout=0.2)
+    assert not done
+    server.set_snapshot(Snapshot.of([cluster("a")]))
+    async with asyncio.timeout(1):
+        assert [names(await answer) for answer in polling] == [["a"]] * 3
 
 
 async def test_S39_of_what_does_not_exist_nothing_is_said(server: DiscoveryServer, http: httpx.AsyncClient) -> None:

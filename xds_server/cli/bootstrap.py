@@ -16,11 +16,15 @@ def bootstrap(
     region: Annotated[str, typer.Option(help="Region where this Envoy runs.")] = "",
     zone: Annotated[str, typer.Option(help="Zone where this Envoy runs.")] = "",
     metadata: Annotated[list[str] | None, typer.Option(help="Label KEY=VALUE of this Envoy; repeatable.")] = None,
-    xds_address: Annotated[Text, typer.Option(help="The control plane's host:port. Default: 127.0.0.1:18000.")] = None,
+    xds_address: Annotated[
+        Text, typer.Option(help="The control plane's host:port. Default: 127.0.0.1:18000, with --rest 127.0.0.1:18080.")
+    ] = None,
     sotw: Annotated[bool, typer.Option("--sotw", help="Aggregated stream, state of the world.")] = False,
     delta: Annotated[bool, typer.Option("--delta", help="Aggregated stream, incremental (the default).")] = False,
-    per_type: Annotated[bool, typer.Option("--per-type", help="One stream for each type.")] = False,
-    rest: Annotated[bool, typer.Option("--rest", help="Polling over HTTP.")] = False,
+    per_type: Annotated[
+        bool, typer.Option("--per-type", help="Streams of its own for each type, incremental.")
+    ] = False,
+    rest: Annotated[bool, typer.Option("--rest", help="Polling over HTTP, every 5 s to 10 s.")] = False,
     admin_address: Annotated[
         str, typer.Option(help="Where Envoy's admin interface listens; port 0 takes any free one.")
     ] = ("127.0.0.1:9901"),
@@ -61,9 +65,3 @@ def bootstrap(
     except ValueError as error:
         fail(str(error))
     typer.echo(render(options), nl=False)
-    if options.protocol in ("per-type", "rest"):
-        typer.echo(
-            f"xds-server: warning: endpoints are served on aggregated streams only so far, and an Envoy with "
-            f"--{options.protocol} refuses every cluster for it: use --delta or --sotw",
-            err=True,
-        )

@@ -1,20 +1,51 @@
-"""Who receives what: definitions' node selectors, and the groups of nodes that follow from them.
-
-A group is named by the selectors that match its nodes, so that nodes which match the same ones share one snapshot.
-"""
+"""Who receives what: how nodes ask, definitions' node selectors, and the groups of nodes that follow from both."""
 
 from collections import Counter
+from dataclasses import dataclass
+from typing import Final
 
 from xds_server.upstreams.model import Locality, NodeSelector
+from xds_server.upstreams.translate import Dialect
 from xds_server.xds import Node
 
-EVERYONE = ""
-"""Key of the selector that matches every node, and name of the group that matches no other one."""
+ALL_NODES: Final = ""
+"""Key of the selector that matches every node."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGroup:
+    """Nodes that ask in the same way and match the same selectors, and so share one snapshot."""
+
+    dialect: Dialect
+    selectors: frozenset[str] = frozenset()
+    """Keys of the selectors in use that match its nodes, without `ALL_NODES`."""
+
+    @property
+    def name(self) -> str:
+        """What the discovery server knows it by."""
+        return "\n".join([self.dialect.value, *sorted(self.selectors)])
+
+    def receives(self, audience: str) -> bool:
+        """Whether it receives definitions whose selector has the key `audience`."""
+        return audience == ALL_NODES or audience in self.selectors
+
+
+EVERYONE: Final = NodeGroup(Dialect.ADS)
+"""The nodes that ask as most do and that match no selector. It is there even while no node is in it."""
+
+
+def dialect_of(node: Node) -> Dialect:
+    """How a node asks. A gRPC client is one however it asks: it cannot use what an Envoy is sent."""
+    if node.is_grpc:
+        return Dialect.GRPC_CLIENT
+    if node.service == "per-type":
+        return Dialect.PER_TYPE_DELTA if node.variant == "delta" else Dialect.PER_TYPE
+    return Dialect.REST if node.service == "rest" else Dialect.ADS
 
 
 def selector_key(selector: NodeSelector) -> str:
-    """A selector as text, equal for equal selectors."""
-    return EVERYONE if selector == NodeSelector() else selector.model_dump_json(exclude_defaults=True)
+    """A selector as text of one line, equal for equal selectors."""
+    return ALL_NODES if selector == NodeSelector() else selector.model_dump_json(exclude_defaults=True)
 
 
 class Audiences:
@@ -29,7 +60,7 @@ class Audiences:
         key = selector_key(selector)
         self._uses[key] += 1
         self._selectors[key] = selector
-        return self._uses[key] == 1 and key != EVERYONE
+        return self._uses[key] == 1 and key != ALL_NODES
 
     def remove(self, selector: NodeSelector) -> bool:
         """Take one use back; returns whether it was the last."""
@@ -38,17 +69,12 @@ class Audiences:
         if self._uses[key] > 0:
             return False
         del self._uses[key], self._selectors[key]
-        return key != EVERYONE
+        return key != ALL_NODES
 
-    def group_of(self, node: Node) -> str:
-        """The name of the group that `node` falls into."""
-        matched = (key for key, selector in self._selectors.items() if key != EVERYONE and matches(selector, node))
-        return "\n".join(sorted(matched))
-
-
-def receives(group: str, key: str) -> bool:
-    """Whether a group receives definitions whose selector has this key."""
-    return key == EVERYONE or key in group.split("\n")
+    def group_of(self, node: Node) -> NodeGroup:
+        """The group that `node` falls into."""
+        matched = (key for key, selector in self._selectors.items() if key != ALL_NODES and matches(selector, node))
+        return NodeGroup(dialect_of(node), frozenset(matched))
 
 
 def matches(selector: NodeSelector, node: Node) -> bool:

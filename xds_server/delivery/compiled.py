@@ -1,22 +1,24 @@
-"""One definition, compiled: the resources that it becomes, checked, or the reasons why it cannot be served."""
+"""One definition, compiled for those that ask in one dialect: the resources that it becomes, checked, or why it cannot be."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from xds_server.upstreams.model import Gateway, Problem, Upstream
 from xds_server.upstreams.model.base import Location
 from xds_server.upstreams.translate import (
     Addresses,
+    Dialect,
     OverrideError,
     cluster_resource,
     endpoints_resource,
     listener_resource,
     virtual_host,
 )
+from xds_server.upstreams.translate.proxyless import ProxylessError, proxyless_resources
 from xds_server.upstreams.translate.written import written
-from xds_server.xds.resource import InvalidResourceError, Resource
+from xds_server.xds.resource import ENDPOINTS, InvalidResourceError, Resource
 from xds_server.xds.validation import check
 
 _STEP: Final = re.compile(r"""\[(\d+)\]|\['([^']*)'\]|([^.\[\]]+)""")
@@ -24,7 +26,10 @@ _STEP: Final = re.compile(r"""\[(\d+)\]|\['([^']*)'\]|([^.\[\]]+)""")
 
 
 class NotServableError(Exception):
-    """A definition that Envoy would refuse. Problems are where its author wrote them; () is the definition itself."""
+    """A definition that those who ask in a dialect would refuse.
+
+    Problems are where its author wrote them; () is the definition itself.
+    """
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("; ".join(f"{p.field}: {p.message}" if p.field else p.message for p in problems))
@@ -38,15 +43,27 @@ class Compiled:
     resources: tuple[Resource, ...]
     virtual_host: bytes | None = None
     """The encoded virtual host that joins the shared route configuration; None for what is not routed by host name."""
+    warnings: tuple[str, ...] = ()
+    """How the resources fall short of the definition: what the dialect cannot express."""
 
 
-def compile_upstream(upstream: Upstream, addresses: Addresses, *, served: bool = False) -> Compiled:
+def compile_upstream(
+    upstream: Upstream, addresses: Addresses, dialect: Dialect = Dialect.ADS, *, served: bool = False
+) -> Compiled:
     """Translate and check an upstream. Raises NotServableError.
 
     `served`: an assignment of it was served already, so that leaving it out would not keep anything from being lost.
     """
+    made = _for_envoys(upstream, addresses, dialect) if dialect.is_envoys else _for_grpc_clients(upstream, addresses)
+    if not served and _unknown(upstream, addresses):
+        known = tuple(resource for resource in made.resources if resource.type_url != ENDPOINTS)
+        return replace(made, resources=known)
+    return made
+
+
+def _for_envoys(upstream: Upstream, addresses: Addresses, dialect: Dialect) -> Compiled:
     try:
-        cluster = cluster_resource(upstream)
+        cluster = cluster_resource(upstream, dialect)
         endpoints = endpoints_resource(upstream, addresses, cluster)
     except OverrideError as error:
         raise NotServableError(error.problems) from None
@@ -59,9 +76,17 @@ def compile_upstream(upstream: Upstream, addresses: Addresses, *, served: bool =
         if violations := check(host):
             raise NotServableError(_refused(InvalidResourceError("VirtualHost", upstream.name, violations)))
         encoded = host.SerializeToString(deterministic=True)
-    if endpoints is None or (not served and _unknown(upstream, addresses)):
-        return Compiled((cluster,), encoded)
-    return Compiled((cluster, endpoints), encoded)
+    return Compiled((cluster,) if endpoints is None else (cluster, endpoints), encoded)
+
+
+def _for_grpc_clients(upstream: Upstream, addresses: Addresses) -> Compiled:
+    # Names that Envoy would resolve have no addresses here, even where another upstream has the same ones resolved.
+    known = addresses if upstream.resolve == "control-plane" else {}
+    try:
+        resources, warnings = proxyless_resources(upstream, known)
+    except (ProxylessError, InvalidResourceError) as error:
+        raise NotServableError([Problem((), str(error))]) from None
+    return Compiled(resources, warnings=warnings)
 
 
 def _unknown(upstream: Upstream, addresses: Addresses) -> bool:
@@ -70,15 +95,15 @@ def _unknown(upstream: Upstream, addresses: Addresses) -> bool:
     An Envoy that came back would drop the endpoints that it holds and that may be fine, only because this control plane
     was restarted while DNS is down. Without an assignment it keeps them; a new Envoy has none either way.
     """
-    return bool(upstream.targets) and all(
-        target.needs_resolving and not addresses.get(target.host) for target in upstream.targets
-    )
+    if upstream.resolve == "envoy" or not upstream.targets:
+        return False
+    return all(target.needs_resolving and not addresses.get(target.host) for target in upstream.targets)
 
 
-def compile_gateway(gateway: Gateway) -> Compiled:
-    """Translate and check a gateway. Raises NotServableError."""
+def compile_gateway(gateway: Gateway, dialect: Dialect = Dialect.ADS) -> Compiled:
+    """Translate and check a gateway, for Envoys. Raises NotServableError."""
     try:
-        return Compiled((listener_resource(gateway),))
+        return Compiled((listener_resource(gateway, dialect),))
     except InvalidResourceError as error:
         raise NotServableError(_refused(error)) from None
 

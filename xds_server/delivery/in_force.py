@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Set
 
-from xds_server.delivery.audience import EVERYONE, Audiences, selector_key
+from xds_server.delivery.audience import ALL_NODES, Audiences, NodeGroup, selector_key
 from xds_server.upstreams.model import Gateway, Placed, Upstream, may_share_envoy
 from xds_server.xds import Node
 
@@ -61,14 +61,14 @@ class InForce:
         value = self.definitions[key].value
         if isinstance(value, Gateway):
             if value.upstream is None:
-                return EVERYONE
+                return ALL_NODES
             target = self.definitions.get(("upstream", value.upstream))
             if target is None or not isinstance(target.value, Upstream):
                 return None
             value = target.value
         return selector_key(value.nodes)
 
-    def group_of(self, node: Node) -> str:
+    def group_of(self, node: Node) -> NodeGroup:
         """The group that a node falls into."""
         return self._audiences.group_of(node)
 

@@ -4,25 +4,26 @@ A definition that cannot be served is refused: the last good one stays in force,
 resources, and everything else goes on. What is compiled is put in force in one step, so that nobody is served half of a
 change. A change costs what it touches, except the shared route configuration, which is one message: its virtual hosts are
 encoded once and joined.
+
+Everything is compiled for aggregated streams, and what cannot be is refused. For another dialect it is compiled from the
+first node on that asks in it; what this one dialect cannot express is left out of it.
 """
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import structlog
 
 from xds_server.catalog.changes import Change
-from xds_server.delivery.audience import EVERYONE, receives
-from xds_server.delivery.compiled import Compiled, NotServableError, compile_gateway, compile_upstream
+from xds_server.delivery.audience import EVERYONE, NodeGroup
+from xds_server.delivery.compiled import Compiled
+from xds_server.delivery.compiling import Results, compile_all
 from xds_server.delivery.in_force import Definition, InForce, Key, hosts_of
+from xds_server.delivery.reports import Reports
 from xds_server.resolvers.dns import Lookup, Resolver
-from xds_server.upstreams.model import Upstream
-from xds_server.upstreams.translate import ROUTES_NAME, encode_route_configuration
-from xds_server.xds import ENDPOINTS, ROUTES, DiscoveryServer, Limits, Node, Resource, Snapshot
-
-SLICE: Final = 25
-"""Definitions that are compiled before other work on the event loop gets its turn."""
+from xds_server.upstreams.translate import ROUTES_NAME, Dialect, encode_route_configuration
+from xds_server.xds import ROUTES, DiscoveryServer, Limits, Node, Resource, Snapshot
 
 log = structlog.get_logger("delivery")
 
@@ -37,18 +38,32 @@ class _Served(NamedTuple):
     compiled: Compiled
 
 
+class _Start(NamedTuple):
+    """A dialect is being compiled for its first nodes, while changes go on."""
+
+    task: asyncio.Task[None]
+    missed: set[Key]
+    """What was put in force meanwhile."""
+
+
+_Wanted = Mapping[Key, Definition | None]
+_Made = dict[Key, Compiled]
+
+
 class Publisher:
     """Applies changes of the catalogue to what `server` serves."""
 
-    def __init__(
-        self, lookup: Lookup | None = None, *, identifier: str = "", limits: Limits | None = None
-    ) -> None:
+    def __init__(self, lookup: Lookup | None = None, *, identifier: str = "", limits: Limits | None = None) -> None:
         """`identifier`, `limits`: of the `DiscoveryServer`."""
         self.server = DiscoveryServer(self._group_of, identifier=identifier, limits=limits)
         self.resolver = Resolver(self._resolved, lookup)
         self._in_force = InForce()
-        self._compiled: dict[Key, Compiled] = {}
+        self._compiled: dict[Dialect, _Made] = {Dialect.ADS: {}}
+        """What is in force, for each dialect that anybody ever asked in."""
+        self._groups = {EVERYONE.name: EVERYONE}
+        self._starting: dict[Dialect, _Start] = {}
         self._refused: dict[Key, _Refused] = {}
+        self._reports = Reports()
         self._loaded = False
         self._turn = asyncio.Lock()
 
@@ -64,54 +79,69 @@ class Publisher:
             hosts = {host for definition in wanted.values() for host in hosts_of(definition)}
             hosts |= {host for refused in self._refused.values() for host in hosts_of(refused.definition)}
             await self.resolver.add(hosts)
-            compiled, problems = await self._compile(wanted)
+            compiled, problems = await self._compile(wanted, Dialect.ADS)
             problems |= self._in_force.claimed_twice({key: d for key, d in wanted.items() if key not in problems})
             self._refuse({key: _Refused(d, problems[key]) for key, d in wanted.items() if d and key in problems})
             hosts |= {host for key in wanted for host in hosts_of(self._in_force.definitions.get(key))}
-            self._put_in_force({key: d for key, d in wanted.items() if key not in problems}, compiled)
+            accepted = {key: d for key, d in wanted.items() if key not in problems}
+            self._put_in_force(accepted, await self._for_all_dialects(accepted, compiled))
             # What is refused is tried again with every change, and its names must not be looked up anew each time.
             kept = {host for refused in self._refused.values() for host in hosts_of(refused.definition)}
             self.resolver.drop(hosts - self._in_force.hosts.keys() - kept)
+
+    def warnings(self, node: Node) -> dict[str, tuple[str, ...]]:
+        """How what `node` receives falls short of its definitions, by upstream; those that do not are left out."""
+        group = self._in_force.group_of(node)
+        received = ((key, self._for_group(group, key)) for key in self._compiled.get(group.dialect, ()))
+        return {key[1]: compiled.warnings for key, compiled in received if compiled is not None and compiled.warnings}
 
     async def _resolved(self, hosts: frozenset[str]) -> None:
         async with self._turn:
             keys = {key for host in hosts for key in self._in_force.hosts.get(host, ())}
             definitions: dict[Key, Definition | None] = {key: self._in_force.definitions[key] for key in keys}
-            compiled, _ = await self._compile(definitions)
-            self._put_in_force({key: definitions[key] for key in compiled}, compiled)
+            compiled, _ = await self._compile(definitions, Dialect.ADS)
+            accepted = {key: definitions[key] for key in compiled}
+            self._put_in_force(accepted, await self._for_all_dialects(accepted, compiled))
+
+    async def _start(self, dialect: Dialect) -> None:
+        """Compile everything for a dialect that nobody asked in before. Its clients are held until that is done."""
+        missed = self._starting[dialect].missed
+        try:
+            compiled = await self._for_dialect(dict(self._in_force.definitions), dialect)
+            async with self._turn:
+                late = {key: self._in_force.definitions.get(key) for key in missed}
+                kept = {key: made for key, made in compiled.items() if key not in late}
+                self._compiled[dialect] = kept | await self._for_dialect(late, dialect)
+                for group in self._groups.values():
+                    if self._loaded and group.dialect is dialect:
+                        self.server.set_snapshot(self._build(group), group.name)
+        except Exception:
+            log.exception("dialect.failed", dialect=dialect.value)
+        finally:
+            del self._starting[dialect]
 
     # Compiling
 
-    async def _compile(self, wanted: Mapping[Key, Definition | None]) -> tuple[dict[Key, Compiled], dict[Key, str]]:
-        """What each definition becomes, or why it cannot be served."""
-        compiled: dict[Key, Compiled] = {}
-        problems: dict[Key, str] = {}
-        for count, (key, definition) in enumerate(wanted.items(), 1):
-            try:
-                if definition is not None:
-                    compiled[key] = self._compile_one(key, definition)
-            except NotServableError as error:
-                problems[key] = str(error)
-            except Exception as error:
-                # A mistake of ours with one definition must not take the others down with it.
-                log.debug("definition.failed", at=str(definition), name=key[1], exc_info=True)
-                problems[key] = f"an error of xds-server itself, please report it: {error!r}"
-            if count % SLICE == 0:
-                await asyncio.sleep(0)
-        return compiled, problems
+    async def _for_all_dialects(self, accepted: _Wanted, for_ads: _Made) -> dict[Dialect, _Made]:
+        """What definitions that are in order become, for every dialect in use."""
+        others = [dialect for dialect in self._compiled if dialect is not Dialect.ADS]
+        return {Dialect.ADS: for_ads} | {dialect: await self._for_dialect(accepted, dialect) for dialect in others}
 
-    def _compile_one(self, key: Key, definition: Definition) -> Compiled:
-        if isinstance(definition.value, Upstream):
-            before = self._compiled.get(key)
-            served = before is not None and any(resource.type_url == ENDPOINTS for resource in before.resources)
-            return compile_upstream(definition.value, self.resolver.addresses, served=served)
-        return compile_gateway(definition.value)
+    async def _for_dialect(self, accepted: _Wanted, dialect: Dialect) -> _Made:
+        """The same for one dialect, without what it cannot express."""
+        compiled, problems = await self._compile(accepted, dialect)
+        for key, definition in accepted.items():
+            self._reports.tell(dialect, key, definition, compiled.get(key), problems.get(key))
+        return compiled
+
+    async def _compile(self, wanted: _Wanted, dialect: Dialect) -> Results:
+        return await compile_all(wanted, dialect, self.resolver.addresses, self._compiled.get(dialect, {}))
 
     def _refuse(self, refused: dict[Key, _Refused]) -> None:
         """Tell of each refusal once."""
         for key, new in refused.items():
             if self._refused.get(key) != new:
-                serves = key in self._compiled
+                serves = key in self._compiled[Dialect.ADS]
                 log.error(
                     "definition.refused",
                     at=str(new.definition),
@@ -123,71 +153,87 @@ class Publisher:
 
     # Publishing. Nothing from here on pauses.
 
-    def _put_in_force(self, accepted: Mapping[Key, Definition | None], compiled: Mapping[Key, Compiled]) -> None:
+    def _put_in_force(self, accepted: _Wanted, compiled: Mapping[Dialect, _Made]) -> None:
         touched = {*accepted, *(gateway for key in accepted for gateway in self._in_force.gateways_of(key))}
-        before = {key: self._served(key) for key in touched}
+        before = {dialect: {key: self._served(dialect, key) for key in touched} for dialect in compiled}
         regroup = False
         for key, definition in accepted.items():
             regroup |= self._in_force.put(key, definition)
-            if definition is None:
-                self._compiled.pop(key, None)
-            else:
-                self._compiled[key] = compiled[key]
+            for dialect, made in compiled.items():
+                if key in made:
+                    self._compiled[dialect][key] = made[key]
+                else:
+                    self._compiled[dialect].pop(key, None)
+        for start in self._starting.values():
+            start.missed.update(accepted)
         self._loaded = True
-        for group in {EVERYONE, *self.server.groups}:
-            self._update(group, before)
+        for group in self._groups.values():
+            if group.dialect in compiled:
+                self._update(group, before[group.dialect])
         if regroup:
             self.server.regroup()
-            self.server.drop_groups(keep={EVERYONE})
+            self.server.drop_groups(keep={EVERYONE.name})
+            self._groups = {name: self._groups[name] for name in self.server.groups}
 
-    def _served(self, key: Key) -> _Served | None:
-        compiled = self._compiled.get(key)
+    def _served(self, dialect: Dialect, key: Key) -> _Served | None:
+        compiled = self._compiled[dialect].get(key)
         audience = self._in_force.audience(key) if compiled is not None else None
         return _Served(audience, compiled) if compiled is not None and audience is not None else None
 
-    def _update(self, group: str, before: Mapping[Key, _Served | None]) -> None:
+    def _for_group(self, group: NodeGroup, key: Key) -> Compiled | None:
+        return _received(self._served(group.dialect, key), group)
+
+    def _update(self, group: NodeGroup, before: Mapping[Key, _Served | None]) -> None:
         """Bring a group's snapshot from what was served `before` to what is served now."""
-        snapshot = self.server.snapshot(group)
+        snapshot = self.server.snapshot(group.name)
         if snapshot is None:
-            self.server.set_snapshot(self._build(group), group)
+            self.server.set_snapshot(self._build(group), group.name)
             return
         upsert: list[Resource] = []
         stale: set[tuple[str, str]] = set()
         rerouted = False
         for key, was in before.items():
-            old, new = _for_group(was, group), _for_group(self._served(key), group)
+            old, new = _received(was, group), self._for_group(group, key)
             stale |= {(r.type_url, r.name) for r in (old.resources if old else ())}
             upsert += new.resources if new else ()
             rerouted |= key[0] == "gateway" or (old and old.virtual_host) != (new and new.virtual_host)
-        if rerouted:
+        if rerouted and group.dialect.is_envoys:
             routes = self._routes(group)
             upsert += routes
             stale |= set() if routes else {(ROUTES, ROUTES_NAME)}
         kept = {(r.type_url, r.name) for r in upsert}
-        self.server.set_snapshot(snapshot.change(upsert, stale - kept), group)
+        self.server.set_snapshot(snapshot.change(upsert, stale - kept), group.name)
 
-    def _build(self, group: str) -> Snapshot:
+    def _build(self, group: NodeGroup) -> Snapshot:
         """Everything that a group receives."""
-        mine = [compiled for key in self._compiled if (compiled := _for_group(self._served(key), group)) is not None]
+        known = self._compiled[group.dialect]
+        mine = [compiled for key in known if (compiled := self._for_group(group, key)) is not None]
         return Snapshot.of([*(r for compiled in mine for r in compiled.resources), *self._routes(group)])
 
-    def _routes(self, group: str) -> list[Resource]:
+    def _routes(self, group: NodeGroup) -> list[Resource]:
         """The one route configuration of a group; none where no gateway would ask for it."""
-        if not self._in_force.routes_by_host:
+        if not group.dialect.is_envoys or not self._in_force.routes_by_host:
             return []
         hosts = (
             compiled.virtual_host
-            for key in sorted(self._compiled)
-            if (compiled := _for_group(self._served(key), group)) is not None and compiled.virtual_host is not None
+            for key in sorted(self._compiled[group.dialect])
+            if (compiled := self._for_group(group, key)) is not None and compiled.virtual_host is not None
         )
         return [Resource.encode(ROUTES, ROUTES_NAME, encode_route_configuration(hosts))]
 
+    # Called by the server
+
     def _group_of(self, node: Node) -> str:
         group = self._in_force.group_of(node)
-        if self._loaded and self.server.snapshot(group) is None:
-            self.server.set_snapshot(self._build(group), group)
-        return group
+        self._groups[group.name] = group
+        if group.dialect not in self._compiled:
+            if group.dialect not in self._starting:
+                task = asyncio.get_running_loop().create_task(self._start(group.dialect))
+                self._starting[group.dialect] = _Start(task, set())
+        elif self._loaded and self.server.snapshot(group.name) is None:
+            self.server.set_snapshot(self._build(group), group.name)
+        return group.name
 
 
-def _for_group(served: _Served | None, group: str) -> Compiled | None:
-    return served.compiled if served is not None and receives(group, served.audience) else None
+def _received(served: _Served | None, group: NodeGroup) -> Compiled | None:
+    return served.compiled if served is not None and group.receives(served.audience) else None

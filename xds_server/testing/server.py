@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from xds_server.testing.child import ChildProcess, end
 
@@ -23,6 +23,9 @@ class XdsServerProcess(ChildProcess):
     `definitions`: a file or directory, or several. `xds_address`: default any free port on loopback. `args`: further
     options of `serve`. `ready`: wait until definitions are served (else only until the port is open).
     """
+
+    command: ClassVar[Sequence[str]] = (sys.executable, "-m", "xds_server")
+    """What runs `xds-server`, before its arguments. Another one may wrap it."""
 
     def __init__(
         self,
@@ -46,7 +49,7 @@ class XdsServerProcess(ChildProcess):
 
     def start(self) -> Self:
         """Start it. Raises RuntimeError with its log when it ends instead, and TimeoutError; nothing then runs on."""
-        command = [sys.executable, "-m", "xds_server", "serve", "--log-format", "json"]
+        command = [*self.command, "serve", "--log-format", "json"]
         command += ["--xds-address", self._wanted, "--http-address", self._wanted_http]
         for path in self._definitions:
             command += ["--definitions", str(path)]

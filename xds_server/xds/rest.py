@@ -66,7 +66,7 @@ class _Polls:
     def endpoint(self, type_url: str) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             try:
-                found = self._server.poll(type_url, _parse(await _body(request)))
+                found = await self._server.poll(type_url, _parse(await _body(request)))
             except InvalidRequestError as error:
                 return _problem(400, "The request cannot be read", str(error))
             except NotReadyError as error:

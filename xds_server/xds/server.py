@@ -5,7 +5,8 @@ The protocol itself is in the state machines (`sotw`, `delta`, `polling`), its i
 
 import asyncio
 from collections.abc import Callable, Container
-from typing import Any, NoReturn
+from contextlib import suppress
+from typing import Any, Final, NoReturn
 
 import grpc
 from envoy.service.discovery.v3 import discovery_pb2
@@ -21,6 +22,9 @@ from xds_server.xds.services import Health, add_discovery, add_reflection
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.stream import InvalidRequestError, Stream
 from xds_server.xds.streaming import Streaming, parse
+
+POLL_WAIT: Final = 4
+"""Seconds that a poller is held while there is nothing to serve: it would come back only after its whole interval."""
 
 
 class AddressInUseError(OSError):
@@ -58,6 +62,8 @@ class DiscoveryServer:
         self._groups: dict[str, Group] = {}
         self._members: dict[str, dict[Stream[Any], None]] = {}
         """The streams of each group that has any, so that a change costs its own group's alone."""
+        self._first_snapshots: dict[str, asyncio.Event] = {}
+        """What pollers of groups that have no snapshot yet wait for."""
         self._memory = Memory()
         self._streaming = Streaming(self._limits)
         self._server: grpc.aio.Server | None = None
@@ -77,6 +83,8 @@ class DiscoveryServer:
         for stream in self._members.get(group, ()):
             if stream.advance(old, snapshot):
                 self._streaming.wake(stream)
+        if (waiting := self._first_snapshots.pop(group, None)) is not None:
+            waiting.set()
         if self._health is not None and self._telling is None:
             self._telling = asyncio.get_running_loop().create_task(self._health.set(serving=True))
 
@@ -201,10 +209,10 @@ class DiscoveryServer:
             if not members:
                 del self._members[stream.group.name]
 
-    def poll(self, type_url: str, request: Any) -> Answer | None:
+    async def poll(self, type_url: str, request: Any) -> Answer | None:
         """Answer a `DiscoveryRequest` outside of any stream; None when the client holds just that.
 
-        Raises InvalidRequestError, and NotReadyError while there is nothing to serve.
+        Raises InvalidRequestError, and NotReadyError when there is nothing to serve for a few seconds.
         """
         if request.type_url not in ("", type_url):
             raise InvalidRequestError(f"this is for {type_url}, the request is for {request.type_url[:200]}")
@@ -213,6 +221,10 @@ class DiscoveryServer:
         except InvalidNodeError as error:
             raise InvalidRequestError(str(error)) from None
         if group.snapshot is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_WAIT):
+                    await self._first_snapshots.setdefault(group.name, asyncio.Event()).wait()
+        if group.snapshot is None:
             raise NotReadyError("nothing is served yet: try again")
         return poll(group.snapshot, type_url, request)
 
@@ -220,7 +232,7 @@ class DiscoveryServer:
         try:
             request = parse(discovery_pb2.DiscoveryRequest, raw)
             request.version_info = ""  # a unary call has no way to say that nothing differs
-            answer = self.poll(type_url, request) or Answer(type_url, "", ())
+            answer = await self.poll(type_url, request) or Answer(type_url, "", ())
         except InvalidRequestError as error:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, error)
         except NotReadyError as error:

@@ -4,6 +4,7 @@ Messages are protobuf's own (`envoy.config.…_pb2` of xds-protos), typed Any as
 """
 
 from xds_server.upstreams.translate.cluster import cluster
+from xds_server.upstreams.translate.dialect import Dialect
 from xds_server.upstreams.translate.endpoints import Addresses, eds_name, endpoints
 from xds_server.upstreams.translate.listener import listener
 from xds_server.upstreams.translate.overrides import OverrideError
@@ -18,6 +19,7 @@ from xds_server.upstreams.translate.routes import (
 __all__ = [
     "ROUTES_NAME",
     "Addresses",
+    "Dialect",
     "OverrideError",
     "cluster",
     "cluster_resource",

@@ -12,18 +12,19 @@ from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 
 from xds_server.upstreams.model import Upstream
 from xds_server.upstreams.translate.circuit_breakers import circuit_breakers
+from xds_server.upstreams.translate.dialect import Dialect
 from xds_server.upstreams.translate.endpoints import dns_endpoints, eds_name, envoy_resolves
 from xds_server.upstreams.translate.health_checks import health_check
 from xds_server.upstreams.translate.http_protocol import HTTP_PROTOCOL_OPTIONS, http_protocol_options
 from xds_server.upstreams.translate.load_balancing import common_lb_config, load_balancing_policy
-from xds_server.upstreams.translate.messages import duration, from_ads, packed
+from xds_server.upstreams.translate.messages import duration, packed
 from xds_server.upstreams.translate.outlier_detection import outlier_detection
 from xds_server.upstreams.translate.overrides import override
 from xds_server.upstreams.translate.transport_socket import transport_socket
 
 
-def cluster(upstream: Upstream) -> Any:
-    """The upstream as an `envoy.config.cluster.v3.Cluster`.
+def cluster(upstream: Upstream, dialect: Dialect = Dialect.ADS) -> Any:
+    """The upstream as an `envoy.config.cluster.v3.Cluster`, for Envoys that ask in `dialect`.
 
     Raises `OverrideError` when its `envoy:` field cannot be applied.
     """
@@ -36,7 +37,7 @@ def cluster(upstream: Upstream) -> Any:
         # Otherwise a target that was removed keeps its traffic until it fails a probe.
         ignore_health_on_host_removal=True,
     )
-    _discover(message, upstream)
+    _discover(message, upstream, dialect)
     active, passive = upstream.health_checks.active, upstream.health_checks.passive
     if active is not None:
         message.health_checks.append(health_check(upstream, active))
@@ -51,11 +52,11 @@ def cluster(upstream: Upstream) -> Any:
     return message
 
 
-def _discover(message: Any, upstream: Upstream) -> None:
+def _discover(message: Any, upstream: Upstream, dialect: Dialect) -> None:
     """Say where the endpoints come from: EDS, or the Cluster itself with names that Envoy resolves."""
     if not envoy_resolves(upstream):
         message.type = cluster_pb2.Cluster.DiscoveryType.EDS
-        message.eds_cluster_config.eds_config.CopyFrom(from_ads())
+        message.eds_cluster_config.eds_config.CopyFrom(dialect.config_source)
         if (name := eds_name(upstream)) != upstream.name:
             message.eds_cluster_config.service_name = name
         return

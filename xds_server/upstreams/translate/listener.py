@@ -9,16 +9,20 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from google.protobuf.message import Message
 
 from xds_server.upstreams.model import Gateway
-from xds_server.upstreams.translate.messages import duration, from_ads, packed, socket_address
+from xds_server.upstreams.translate.dialect import Dialect
+from xds_server.upstreams.translate.messages import duration, packed, socket_address
 from xds_server.upstreams.translate.routes import IDLE_TIMEOUT, ROUTES_NAME
 
 
-def listener(gateway: Gateway) -> Any:
-    """The gateway as a `Listener`: plain TCP to its upstream, or HTTP to every upstream by host name."""
+def listener(gateway: Gateway, dialect: Dialect = Dialect.ADS) -> Any:
+    """The gateway as a `Listener`: plain TCP to its upstream, or HTTP to every upstream by host name.
+
+    `dialect`: how the Envoys ask that it is for.
+    """
     if gateway.upstream is not None:
         name, proxy = "envoy.filters.network.tcp_proxy", _tcp(gateway.name, gateway.upstream)
     else:
-        name, proxy = "envoy.filters.network.http_connection_manager", _http(gateway.name)
+        name, proxy = "envoy.filters.network.http_connection_manager", _http(gateway.name, dialect)
     chain = listener_components_pb2.FilterChain(
         filters=[listener_components_pb2.Filter(name=name, typed_config=packed(proxy))]
     )
@@ -26,10 +30,10 @@ def listener(gateway: Gateway) -> Any:
     return listener_pb2.Listener(name=gateway.name, address=address, filter_chains=[chain])
 
 
-def _http(name: str) -> Message:
+def _http(name: str, dialect: Dialect) -> Message:
     manager = http_connection_manager_pb2.HttpConnectionManager(
         stat_prefix=name,
-        rds={"config_source": from_ads(), "route_config_name": ROUTES_NAME},
+        rds={"config_source": dialect.config_source, "route_config_name": ROUTES_NAME},
         stream_idle_timeout=duration(IDLE_TIMEOUT),
         strip_trailing_host_dot=True,
         normalize_path={"value": True},

@@ -2,26 +2,27 @@
 
 from xds_server.upstreams.model import Gateway, Upstream
 from xds_server.upstreams.translate.cluster import cluster
+from xds_server.upstreams.translate.dialect import Dialect
 from xds_server.upstreams.translate.endpoints import Addresses, endpoints
 from xds_server.upstreams.translate.listener import listener
 from xds_server.xds.resource import Resource
 
 
-def cluster_resource(upstream: Upstream) -> Resource:
+def cluster_resource(upstream: Upstream, dialect: Dialect = Dialect.ADS) -> Resource:
     """The upstream's Cluster. Raises `OverrideError` when its `envoy:` field cannot be applied."""
-    return Resource.of(cluster(upstream))
+    return Resource.of(cluster(upstream, dialect))
 
 
 def endpoints_resource(upstream: Upstream, addresses: Addresses, cluster: Resource) -> Resource | None:
     """The upstream's assignment, or None where Envoy resolves the names.
 
-    `cluster`: the upstream's own. The version changes with it, so that an Envoy that rebuilds the cluster is sent its
-    endpoints again.
+    `cluster`: the upstream's own, in the dialect of those that ask. The version changes with it, so that an Envoy that
+    rebuilds the cluster is sent its endpoints again. Nothing else of an assignment depends on the dialect.
     """
     assignment = endpoints(upstream, addresses)
     return None if assignment is None else Resource.of(assignment, covers=[cluster.version])
 
 
-def listener_resource(gateway: Gateway) -> Resource:
+def listener_resource(gateway: Gateway, dialect: Dialect = Dialect.ADS) -> Resource:
     """The gateway's Listener."""
-    return Resource.of(listener(gateway))
+    return Resource.of(listener(gateway, dialect))

@@ -1,0 +1,58 @@
+"""Many definitions, compiled for one dialect, a few at a time: other work on the event loop goes on meanwhile."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import structlog
+
+from xds_server.delivery.compiled import Compiled, NotServableError, compile_gateway, compile_upstream
+from xds_server.delivery.in_force import Definition, Key
+from xds_server.upstreams.model import Upstream
+from xds_server.upstreams.translate import Addresses, Dialect
+from xds_server.xds import ENDPOINTS
+
+SLICE: Final = 25
+"""Definitions that are compiled before other work on the event loop gets its turn."""
+
+log = structlog.get_logger("delivery")
+
+
+class Results(NamedTuple):
+    """What definitions became, by key. Those of which the dialect's clients know nothing are in neither."""
+
+    compiled: dict[Key, Compiled]
+    problems: dict[Key, str]
+    """Why the others cannot be served."""
+
+
+async def compile_all(
+    wanted: Mapping[Key, Definition | None], dialect: Dialect, addresses: Addresses, before: Mapping[Key, Compiled]
+) -> Results:
+    """Compile `wanted` (None: nothing, the definition goes). `before`: what is served now."""
+    results = Results({}, {})
+    for count, (key, definition) in enumerate(wanted.items(), 1):
+        try:
+            if (
+                definition is not None
+                and (made := _compile(definition, dialect, addresses, before.get(key))) is not None
+            ):
+                results.compiled[key] = made
+        except NotServableError as error:
+            results.problems[key] = str(error)
+        except Exception as error:
+            # A mistake of ours with one definition must not take the others down with it.
+            log.debug("definition.failed", at=str(definition), name=key[1], dialect=dialect.value, exc_info=True)
+            results.problems[key] = f"an error of xds-server itself, please report it: {error!r}"
+        if count % SLICE == 0:
+            await asyncio.sleep(0)
+    return results
+
+
+def _compile(
+    definition: Definition, dialect: Dialect, addresses: Addresses, before: Compiled | None
+) -> Compiled | None:
+    if isinstance(definition.value, Upstream):
+        served = before is not None and any(resource.type_url == ENDPOINTS for resource in before.resources)
+        return compile_upstream(definition.value, addresses, dialect, served=served)
+    return compile_gateway(definition.value, dialect) if dialect.is_envoys else None

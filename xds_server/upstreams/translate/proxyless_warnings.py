@@ -1,0 +1,96 @@
+"""What an upstream says and gRPC clients cannot do, and what they do instead. Only what is set is warned of."""
+
+from collections.abc import Iterator
+
+from xds_server.upstreams.model import Limits, Upstream
+from xds_server.upstreams.model.base import Definition
+from xds_server.upstreams.model.upstream import HASHING
+from xds_server.upstreams.translate.proxyless_routes import (
+    GRPC_RETRY_CONDITIONS,
+    MOST_RETRIES,
+    TIMEOUT_MARGIN,
+    TRANSPARENT_RETRY_CONDITIONS,
+    hash_keys,
+    is_hashed,
+)
+
+_ALGORITHMS = {
+    "least-connections": "round-robin (by weight)",
+    "random": "round-robin",
+    "maglev": "ring-hash",
+}
+
+
+def proxyless_warnings(upstream: Upstream) -> Iterator[str]:
+    """Each as ``field: what happens instead``, in the order of the model's fields."""
+    if wildcards := [name for name in upstream.hostnames if name.startswith("*.")]:
+        yield f"hostnames: gRPC clients ask for exact names: not served as {', '.join(wildcards)}"
+    if (served := _ALGORITHMS.get(upstream.algorithm)) is not None:
+        yield f"algorithm: gRPC has no {upstream.algorithm}: served as {served}"
+    if upstream.failover == "proportional":
+        yield "failover: gRPC clients use the next priority only when every target before it is down: served as all-down"
+    if upstream.on_all_unhealthy == "send-all":
+        yield "on_all_unhealthy: gRPC has no panic: RPCs fail as UNAVAILABLE when no target can be used"
+    yield from _health_checks(upstream)
+    yield from _limits(upstream.limits)
+    if upstream.slow_start is not None:
+        yield "slow_start: gRPC has none: new targets get their whole share at once"
+    if upstream.algorithm in HASHING:
+        yield from _hashing(upstream)
+    yield from _requests(upstream)
+    if upstream.envoy:
+        yield "envoy: these fields are for Envoys and not applied to gRPC clients"
+
+
+def _health_checks(upstream: Upstream) -> Iterator[str]:
+    active, passive = upstream.health_checks.active, upstream.health_checks.passive
+    if active is not None:
+        yield "health_checks.active: gRPC clients do not probe: a target counts as up while it can be connected to"
+    if passive is None:
+        return
+    if passive.max_ejection_percent == 0:
+        yield "health_checks.passive: gRPC clients always eject one target: no passive checks with max_ejection_percent: 0"
+        return
+    yield (
+        "health_checks.passive: gRPC counts shares, not errors in a row: a target is ejected when more than 85 % of at least "
+        f"{passive.consecutive_errors} RPCs in an interval ended with any status but OK"
+    )
+
+
+def _limits(limits: Limits) -> Iterator[str]:
+    for field in Limits.model_fields:
+        if field != "max_requests" and getattr(limits, field) is not None:
+            yield f"limits.{field}: gRPC clients know max_requests only: not limited"
+
+
+def _hashing(upstream: Upstream) -> Iterator[str]:
+    keys = hash_keys(upstream)
+    for index, key in enumerate(keys):
+        if key.source_ip:
+            where = f"hash_on[{index}].source_ip" if upstream.hash_on else "hash_on"
+            yield f"{where}: a gRPC client does not see its own address: each channel is a source of its own"
+        elif not is_hashed(key):
+            kind = "cookies" if key.cookie else "query parameters" if key.query_parameter else "binary metadata"
+            yield f"hash_on[{index}]: gRPC does not hash {kind}: left out"
+    if not any(map(is_hashed, keys)):
+        yield "hash_on: nothing is left to hash: each RPC goes to a target at random"
+
+
+def _requests(upstream: Upstream) -> Iterator[str]:
+    if _is_set(upstream, "host_header"):
+        yield "host_header: targets see the authority that the gRPC client chooses: not rewritten"
+    if _is_set(upstream, "connect_timeout"):
+        yield "connect_timeout: gRPC clients have their own: not applied"
+    if upstream.timeout:
+        yield f"timeout: gRPC clients end RPCs up to {TIMEOUT_MARGIN.seconds} s later than this"
+    if upstream.retries is None:
+        return
+    known = (*GRPC_RETRY_CONDITIONS, *TRANSPARENT_RETRY_CONDITIONS)
+    if lost := [condition for condition in dict.fromkeys(upstream.retries.on) if condition not in known]:
+        yield f"retries.on: gRPC retries by its own status codes: not retried on {', '.join(lost)} (consider unavailable)"
+    if upstream.retries.attempts > MOST_RETRIES:
+        yield f"retries.attempts: gRPC makes {MOST_RETRIES} retries at most"
+
+
+def _is_set(definition: Definition, field: str) -> bool:
+    return bool(getattr(definition, field) != type(definition).model_fields[field].default)
