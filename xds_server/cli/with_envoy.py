@@ -18,6 +18,7 @@ from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
 from xds_server.cli.errors import fail
+from xds_server.config_sources import CONTROL_PLANE_CLUSTER
 from xds_server.delivery.checking import Checked, resolve
 from xds_server.testing.binary import find_envoy
 from xds_server.upstreams import translate
@@ -86,9 +87,9 @@ def static_bootstrap(definitions: Sequence[Upstream | Gateway], addresses: trans
     bootstrap.node.id = bootstrap.node.cluster = "validate"
     ads = bootstrap.dynamic_resources.ads_config
     ads.api_type, ads.transport_api_version = ads.DELTA_GRPC, config_source_pb2.V3
-    ads.grpc_services.add().envoy_grpc.cluster_name = "xds-server.internal"
+    ads.grpc_services.add().envoy_grpc.cluster_name = CONTROL_PLANE_CLUSTER
     static = bootstrap.static_resources
-    static.clusters.add(name="xds-server.internal").connect_timeout.seconds = 1
+    static.clusters.add(name=CONTROL_PLANE_CLUSTER).connect_timeout.seconds = 1
     hosts = []
     for definition in definitions:
         if isinstance(definition, Gateway):

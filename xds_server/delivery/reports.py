@@ -6,16 +6,15 @@ import structlog
 
 from xds_server.delivery.compiled import Compiled
 from xds_server.delivery.in_force import Definition, Key
-from xds_server.upstreams.model import Gateway, Upstream
 from xds_server.upstreams.translate import Dialect
 
 log = structlog.get_logger("delivery")
 
 
 class _Told(NamedTuple):
-    definition: Upstream | Gateway
     problem: str | None
     """Why it is left out; None where it is served with warnings."""
+    warnings: tuple[str, ...]
 
 
 class Reports:
@@ -27,12 +26,12 @@ class Reports:
     def tell(
         self, dialect: Dialect, key: Key, definition: Definition | None, compiled: Compiled | None, problem: str | None
     ) -> None:
-        """Say how `definition` fares in `dialect` now, unless it was said of this very definition before."""
+        """Say how `definition` fares in `dialect` now, unless just that was said of it before."""
         warnings = compiled.warnings if compiled is not None else ()
         if definition is None or not (problem or warnings):
             self._told.pop((dialect, key), None)
             return
-        new = _Told(definition.value, problem)
+        new = _Told(problem, warnings)
         if self._told.get((dialect, key)) == new:
             return
         self._told[dialect, key] = new
