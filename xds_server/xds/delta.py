@@ -4,7 +4,7 @@ Rules: xDS protocol, "Incremental xDS" (conformance D1 to D33). A nonce is never
 asked for is answered, and what a returning client says that it holds is believed for whole sets only. No I/O here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from envoy.service.discovery.v3 import discovery_pb2
@@ -38,6 +38,7 @@ class DeltaWatch(Watch):
         if named and self.cursor is not None:
             self.urgent = True
             self.owed |= named
+            self.asked |= named
             for name in named:
                 self.gone.pop(name, None)
         if "*" in unsubscribe:
@@ -47,9 +48,11 @@ class DeltaWatch(Watch):
         if self.wildcard and dropped and self.cursor is not None:
             # Is it still part of the whole set, or gone? The client cannot know (D11).
             self.owed |= dropped
+            self.asked |= dropped
             self.urgent = True
         elif not self.wildcard:
             self.owed &= self.names
+            self.asked &= self.names
             self.gone = {name: held for name, held in self.gone.items() if name in self.names}
 
     def come_back(self, held: Mapping[str, str]) -> None:
@@ -64,7 +67,7 @@ class DeltaWatch(Watch):
         """The first request named nothing: everything is meant (D4)."""
         self.wildcard = True
 
-    def _begin(self, group: Group, snapshot: Snapshot) -> None:
+    def _begin(self, group: Group, snapshot: Snapshot) -> Set[str]:
         held, self.held = self.held, {}
         if self.wildcard:
             for name in snapshot.names(self.type_url):
@@ -77,7 +80,9 @@ class DeltaWatch(Watch):
             self.inherited = bool(self.gone)
             self.must_answer = not held
         # Nothing proves that a client still holds what it names (D19): always answered.
-        self.owed |= self.names
+        self.asked = self.names - self.gone.keys()
+        self.owed |= self.asked
+        return held.keys()
 
     def make(self, group: Group, nonce: str, *, final: bool) -> Response | None:
         snapshot = group.snapshot

@@ -7,7 +7,7 @@ client that reconnects can be told apart from one that is behind.
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from google.protobuf.message import Message
 
@@ -34,8 +34,7 @@ class InvalidResourceError(ValueError):
         super().__init__(f"{kind} {name!r}: {words}")
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """Another resource that a client drops, or asks for anew, when the resource that refers to it changes."""
 
     type_url: str

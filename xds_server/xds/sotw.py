@@ -4,6 +4,7 @@ Rules: xDS protocol, "SotW" (conformance S1 to S72). For clusters and listeners 
 deleted; for every other type it holds what is new, and absent means unchanged. No I/O here, nothing about grpc.
 """
 
+from collections.abc import Set
 from typing import Any, Final
 
 from envoy.service.discovery.v3 import discovery_pb2
@@ -43,13 +44,16 @@ class SotwWatch(Watch):
             dropped = dropped | {"*"}
         self.wildcard, self.names = wildcard, names
         self.owed = {name for name in self.owed if self.wants(name)}
+        self.asked &= names
         self.gone = {name: held for name, held in self.gone.items() if self.wants(name)}
         if self.cursor is None:
             self.must_answer = wildcard
         elif again or added:
             self.urgent = True
             self.must_answer |= wildcard
-            self.owed |= names if again else added - {"*"}
+            asked = names if again else added - {"*"}
+            self.owed |= asked
+            self.asked |= asked
             if "*" in added or (again and wildcard):
                 self.owed |= set(self.cursor.names(self.type_url))
         return added, dropped
@@ -59,7 +63,7 @@ class SotwWatch(Watch):
         if not self.full_set:
             self.gone.clear()  # absence means nothing here: the resource that referred to it tells (S44)
 
-    def _begin(self, group: Group, snapshot: Snapshot) -> None:
+    def _begin(self, group: Group, snapshot: Snapshot) -> Set[str]:
         past = group.past(self.type_url, self.held_version) if self.held_version and self.full_set else None
         if self.wildcard and past is not None:
             # Versions are of content: the client holds exactly this. What is gone since goes last here, too (S56, S67).
@@ -69,9 +73,12 @@ class SotwWatch(Watch):
                 name: held for name in difference.removed if (held := past.get(self.type_url, name)) is not None
             }
             self.inherited = bool(self.gone)
-            self.must_answer = False
-            return
+            # Unless it rejected something since, and applied a part of it: only the whole set takes that away.
+            self.must_answer = bool(self.unsettled())
+            return frozenset(past.names(self.type_url))
         self.owed = set(snapshot.names(self.type_url)) if self.wildcard else set(self.names)
+        self.asked = set(self.names)
+        return self.names if self.held_version and not self.full_set else frozenset()
 
     @property
     def parks(self) -> bool:

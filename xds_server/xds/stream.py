@@ -14,7 +14,7 @@ from xds_server.xds.group import Group
 from xds_server.xds.limits import GRPC_MESSAGE_BYTES, Limits
 from xds_server.xds.memory import Memory
 from xds_server.xds.node import InvalidNodeError, Node, Service, Variant
-from xds_server.xds.ordering import AFTER_CLUSTERS, BREAK_WAIT, WARM_WAIT, break_order, make_order
+from xds_server.xds.ordering import AFTER_CLUSTERS, BREAK_WAIT, FULL_SETS, WARM_WAIT, break_order, make_order
 from xds_server.xds.rejection import likely_culprits
 from xds_server.xds.resource import CLUSTER, LISTENER, ROUTES, length_delimited
 from xds_server.xds.snapshot import Snapshot
@@ -129,12 +129,14 @@ class Stream(ABC, Generic[W]):
             return
         sent = answer.response
         assert self.node is not None
+        node, whole = self.node.id, self.variant == "sotw" and watch.type_url in FULL_SETS
         if detail is None:
-            self._memory.settle(self.node.id, watch.type_url, (*sent.names, *sent.removed))
+            settled = watch.unsettled() if whole else (*sent.names, *sent.removed)
+            self._memory.settle(node, watch.type_url, settled)
             self._tell("acknowledged", sent)
             return
-        if self.variant == "delta":
-            self._memory.note(self.node.id, watch.type_url, sent.names)
+        if whole or self.variant == "delta":
+            self._memory.note(node, watch.type_url, sent.names)
         culprits = likely_culprits(detail, sent.names)
         self._tell("rejected", sent, detail=detail, culprits=culprits, applied=version == sent.version)
 
@@ -258,15 +260,21 @@ class Stream(ABC, Generic[W]):
         return response
 
     def _owe_references(self, response: Response) -> None:
-        """A client that rebuilds a cluster needs its endpoints again, equal or not (S57, D13, D14)."""
+        """A client that rebuilds a cluster needs its endpoints again, equal or not (S57, D13, D14).
+
+        Not where there are none: told so, it would start without any, instead of keeping those that it has (D15).
+        """
         assert self.group is not None
-        assert self.group.snapshot is not None
+        snapshot = self.group.snapshot
+        assert snapshot is not None
         for name in response.names:
-            resource = self.group.snapshot.get(response.type_url, name)
-            for reference in resource.references if resource is not None else ():
-                other = self._watches.get(reference.type_url)
-                if other is not None and other.cursor is not None and other.wants(reference.name):
-                    other.owe(reference.name)
+            resource = snapshot.get(response.type_url, name)
+            for type_url, there in resource.references if resource is not None else ():
+                other = self._watches.get(type_url)
+                if other is None or other.cursor is None or not other.wants(there):
+                    continue
+                if snapshot.get(type_url, there) is not None:
+                    other.owe(there)
 
     # Telling
 

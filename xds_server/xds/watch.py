@@ -5,7 +5,7 @@ is read and a response is written never does: that is `sotw` and `delta`. No I/O
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import NamedTuple
 
 from xds_server.xds.group import Group
@@ -54,6 +54,10 @@ class Watch(ABC):
         self.unanswered = Unanswered(window, remembered, answer_wait(type_url))
         self.refused_removals: set[str] = set()
         """Removals in rejected responses: the client may still hold these, so the next response says it again (D20)."""
+        self.asked: set[str] = set()
+        """Names that the client asked for and was not answered yet."""
+        self._new: set[str] = set()
+        """Of `owed`, what the client does not hold in any version."""
         self._adding = False
         self._parked: list[set[str]] = []
         self._second_try: set[str] = set()
@@ -71,14 +75,17 @@ class Watch(ABC):
         if snapshot is None or snapshot is self.cursor:
             return
         if self.cursor is None:
-            self._begin(group, snapshot)
-            self.urgent = self._adding = self.must_make
+            held = self._begin(group, snapshot)
+            self._new = self.owed - held
+            # One that came back goes on with what it holds: it can wait for its turn.
+            self.urgent = self.must_make and not held
         else:
             difference = group.difference(self.type_url, self.cursor, snapshot)
             for name in difference.changed:
                 if self.wants(name):
+                    if self.cursor.get(self.type_url, name) is None and name not in self.gone:
+                        self._new.add(name)
                     self.owe(name)
-                    self._adding |= self.cursor.get(self.type_url, name) is None
             for name in difference.removed:
                 self._withdraw(name)
         self.cursor = snapshot
@@ -97,11 +104,16 @@ class Watch(ABC):
         self._second_try.discard(name)
 
     def _withdraw(self, name: str) -> None:
-        self.owed.discard(name)
         self._second_try.discard(name)
         for parked in self._parked:
             parked.discard(name)
         self._parked = [parked for parked in self._parked if parked]
+        if name in self.asked:
+            return  # answered as what does not exist
+        self.owed.discard(name)
+        if name in self._new:
+            self._new.discard(name)
+            return  # it came and went unsent
         held = self.cursor.get(self.type_url, name) if self.cursor is not None else None
         if held is not None and self.wants(name):
             self.gone[name] = held
@@ -119,6 +131,9 @@ class Watch(ABC):
         """The names for the response `nonce`: what is owed, else what gets its second try."""
         if self.owed or self.must_answer:
             names, self.owed, self.must_answer = self.owed, set(), False
+            self._adding |= not self._new.isdisjoint(names)
+            self.asked.clear()
+            self._new.clear()
             return names
         tries, self._second_try = self._second_try, set()
         names = {name for name in tries if self.wants(name) and snapshot.get(self.type_url, name) is not None}
@@ -144,8 +159,8 @@ class Watch(ABC):
         self.unanswered.resume_pace()
 
     @abstractmethod
-    def _begin(self, group: Group, snapshot: Snapshot) -> None:
-        """The first look at a snapshot: fill `owed` and `gone` from what the client said that it holds."""
+    def _begin(self, group: Group, snapshot: Snapshot) -> Set[str]:
+        """The first look at a snapshot: fill `owed` and `gone` from what the client said that it holds; returns that."""
 
     @abstractmethod
     def make(self, group: Group, nonce: str, *, final: bool) -> Response | None:
