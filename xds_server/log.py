@@ -10,7 +10,10 @@ LogFormat = Literal["text", "json"]
 
 
 def configure(format: LogFormat, level: str = "info") -> None:
-    """Send every event to stderr: as text (coloured on a terminal), or as one JSON object per line."""
+    """Send every event to stderr: as text (coloured on a terminal), or as one JSON object per line.
+
+    Warnings and errors of libraries, too, as `library.message`.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -29,6 +32,18 @@ def configure(format: LogFormat, level: str = "info") -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+    logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
+
+
+class _Forward(logging.Handler):
+    """What libraries log becomes events like ours, so that a line is an event in every format."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event = structlog.get_logger("library")
+        level = record.levelname.lower() if record.levelname in logging.getLevelNamesMapping() else "info"
+        getattr(event, level)(
+            "library.message", logger=record.name, message=record.getMessage(), exc_info=record.exc_info or None
+        )
 
 
 def _without_empty(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -8,7 +8,7 @@ from scripted_client import Client, cluster, endpoints, listener, names_of, rout
 
 from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Limits, Snapshot
 from xds_server.xds.delta import DeltaStream
-from xds_server.xds.group import PAST, Group
+from xds_server.xds.group import MOST_CHANGED, PAST, Group
 from xds_server.xds.memory import Memory
 from xds_server.xds.ordering import BREAK_WAIT
 from xds_server.xds.sotw import SotwStream
@@ -118,8 +118,22 @@ def test_S56_a_group_remembers_so_many_snapshots_and_no_more() -> None:
     for snapshot in snapshots:
         group.publish(snapshot)
     assert group.past(CLUSTER, snapshots[-1].version(CLUSTER)) is snapshots[-1]
-    assert group.past(CLUSTER, snapshots[2].version(CLUSTER)) is snapshots[2]
+    found = group.past(CLUSTER, snapshots[2].version(CLUSTER))
+    assert found is not None
+    assert list(found) == list(snapshots[2])
     assert group.past(CLUSTER, snapshots[1].version(CLUSTER)) is None
+    for number in range(2 * PAST):  # changes of other types push none of them out
+        snapshots.append(snapshots[-1].change([endpoints("a", number + 1)]))
+        group.publish(snapshots[-1])
+    assert group.past(CLUSTER, snapshots[2].version(CLUSTER)) is not None
+
+
+def test_S56_and_so_many_changes_between_them() -> None:
+    group = Group("g")
+    first = Snapshot.of([cluster("a")])
+    group.publish(first)
+    group.publish(first.change([cluster(f"c{i}") for i in range(MOST_CHANGED)]))
+    assert group.past(CLUSTER, first.version(CLUSTER)) is None
 
 
 def stuck(node: Node, agent: str = "envoy") -> Client:

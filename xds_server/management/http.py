@@ -18,6 +18,9 @@ from xds_server.xds.rest import rest_routes
 IDLE: Final = 120
 """Seconds for which a silent connection stays open: longer than pollers pause, so that none is closed under a request."""
 
+GRACE: Final = 5
+"""Seconds that requests under way may take when the server stops."""
+
 
 def http_app(server: DiscoveryServer) -> Starlette:
     """The application: `POST /v3/discovery:<type>`, `GET /healthz`, `GET /readyz`."""
@@ -37,9 +40,16 @@ class HttpServer:
     """Serves an application on one address."""
 
     def __init__(self, app: Starlette) -> None:
-        # Quiet, as errors of handlers are raised to us; no signal handlers, as the composition root has its own.
+        # Its log goes where all goes; no signal handlers, as the composition root has its own.
         self._server = _Server(
-            uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_keep_alive=IDLE)
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                timeout_keep_alive=IDLE,
+                timeout_graceful_shutdown=GRACE,
+            )
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -59,7 +69,7 @@ class HttpServer:
         return bound
 
     async def stop(self) -> None:
-        """Let requests under way end, and close the port."""
+        """Let requests under way end, for `GRACE` seconds at most, and close the port."""
         self._server.should_exit = True
         if self._task is not None:
             await self._task

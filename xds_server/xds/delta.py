@@ -11,7 +11,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from xds_server.xds.group import Group
 from xds_server.xds.ordering import LEGACY_WILDCARD
-from xds_server.xds.resource import Resource, length_delimited
+from xds_server.xds.resource import CLUSTER, Resource, length_delimited
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.stream import Stream
 from xds_server.xds.unanswered import Response
@@ -28,9 +28,9 @@ class DeltaWatch(Watch):
 
     def subscribe(self, subscribe: set[str], unsubscribe: set[str]) -> None:
         """Add and remove names (D1); both must be answered where the protocol says so (D7, D11)."""
-        if "*" in subscribe and not self.wildcard:
+        if "*" in subscribe:
             self.wildcard = True
-            if self.cursor is not None:
+            if self.cursor is not None:  # asked for, so answered, also when it was held (D7)
                 self.owed |= set(self.cursor.names(self.type_url))
                 self.must_answer = self.urgent = True
         named = subscribe - {"*"}
@@ -60,8 +60,10 @@ class DeltaWatch(Watch):
         if self.cursor is None:
             self.held = held
         else:  # it was sent everything unasked (S71): what is left to find out is what it must drop
+            self.wildcard = False  # as the request says
             unknown = (name for name in held if self.cursor.get(self.type_url, name) is None)
             self.gone |= {name: _forgotten(self.type_url, name) for name in unknown}
+            self.inherited = bool(self.gone)
 
     def legacy_wildcard(self) -> None:
         """The first request named nothing: everything is meant (D4)."""
@@ -69,12 +71,13 @@ class DeltaWatch(Watch):
 
     def _begin(self, group: Group, snapshot: Snapshot) -> Set[str]:
         held, self.held = self.held, {}
+        unsettled = self.unsettled()
         if self.wildcard:
             for name in snapshot.names(self.type_url):
                 resource = snapshot.get(self.type_url, name)
-                if resource is not None and held.get(name) != resource.version:
+                if resource is not None and (name in unsettled or held.get(name) != resource.version):
                     self.owed.add(name)
-            for name in held.keys() | self.unsettled():
+            for name in held.keys() | unsettled:
                 if snapshot.get(self.type_url, name) is None:
                     self.gone[name] = _forgotten(self.type_url, name)
             self.inherited = bool(self.gone)
@@ -83,6 +86,11 @@ class DeltaWatch(Watch):
         self.asked = self.names - self.gone.keys()
         self.owed |= self.asked
         return held.keys()
+
+    @property
+    def parks(self) -> bool:
+        # Envoy applies each good cluster of a response that it rejects (D23).
+        return self.type_url != CLUSTER
 
     def make(self, group: Group, nonce: str, *, final: bool) -> Response | None:
         snapshot = group.snapshot

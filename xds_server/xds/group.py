@@ -4,10 +4,34 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from xds_server.xds.ordering import FULL_SETS
 from xds_server.xds.snapshot import ChangeLog, Difference, Snapshot
 
 PAST: Final = 64
-"""Snapshots that a group remembers. They share what did not change, so that they cost what did."""
+"""Versions of a full set that a group remembers. They share what did not change, and so cost what did."""
+MOST_CHANGED: Final = 10_000
+"""Changes of single resources between them, beyond which the oldest go."""
+
+
+class _Past:
+    """The latest versions of one type."""
+
+    def __init__(self) -> None:
+        self._known: deque[tuple[str, Snapshot, int]] = deque()
+        self._changed = 0
+
+    def add(self, snapshot: Snapshot, type_url: str) -> None:
+        version = snapshot.version(type_url)
+        if self._known and self._known[-1][0] == version:
+            return
+        changed = len(snapshot.touched.get(type_url, ())) if snapshot.base else snapshot.count(type_url)
+        self._known.append((version, snapshot.only(type_url), changed))
+        self._changed += changed
+        while len(self._known) > PAST or (self._changed > MOST_CHANGED and len(self._known) > 1):
+            self._changed -= self._known.popleft()[2]
+
+    def find(self, version: str) -> Snapshot | None:
+        return next((snapshot for known, snapshot, _ in reversed(self._known) if known == version), None)
 
 
 class Group:
@@ -17,14 +41,15 @@ class Group:
         self.name = name
         self.snapshot: Snapshot | None = None
         """None until the first one is published: clients are held, never told that there is nothing (S16)."""
-        self._past: deque[Snapshot] = deque(maxlen=PAST)
+        self._past = {type_url: _Past() for type_url in FULL_SETS}
         self._log = ChangeLog()
         self._bodies: dict[tuple[str, ...], bytes] = {}
 
     def publish(self, snapshot: Snapshot) -> None:
         """Make `snapshot` the current one."""
         self.snapshot = snapshot
-        self._past.append(snapshot)
+        for type_url, past in self._past.items():
+            past.add(snapshot, type_url)
         self._log.append(snapshot)
         self._bodies.clear()
 
@@ -33,8 +58,10 @@ class Group:
         return self._log.difference(type_url, old, new)
 
     def past(self, type_url: str, version: str) -> Snapshot | None:
-        """A snapshot of late in which this type had this version: what a client that names the version holds of it."""
-        return next((known for known in reversed(self._past) if known.version(type_url) == version), None)
+        """What this type was of late when it had this version, and so what a client that names the version holds of it."""
+        if self.snapshot is not None and self.snapshot.version(type_url) == version:
+            return self.snapshot
+        return self._past[type_url].find(version)
 
     def body(self, key: tuple[str, ...], build: Callable[[], bytes]) -> bytes:
         """The bytes known by `key` under the current snapshot, built once for all streams."""

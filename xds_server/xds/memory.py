@@ -24,6 +24,8 @@ class Memory:
 
     def note(self, node: str, type_url: str, names: Iterable[str]) -> None:
         """The node may hold `names` of a type."""
+        if not (names := set(names)):
+            return
         key = (node, type_url)
         known = self._names.setdefault(key, set())
         before = len(known)

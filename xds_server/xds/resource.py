@@ -74,6 +74,8 @@ class Resource:
         version must change with (an assignment covers its cluster, so that a rebuilt cluster is sent its endpoints
         again: xDS "Resource warming"). `references`: see `Reference`.
         """
+        if version == "":
+            raise ValueError(f"the version of {name!r} cannot be empty: clients would take it for none")
         if version is None:
             version = content_version(body, *(text.encode() for text in covers))
         wrapped = length_delimited(1, type_url.encode()) + length_delimited(2, body)

@@ -5,6 +5,8 @@ JSON in, JSON out. A poller that holds what there is gets 304, any status but th
 
 import asyncio
 import json
+import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -12,7 +14,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -29,7 +31,7 @@ from xds_server.xds.resource import (
     SECRET,
 )
 from xds_server.xds.server import DiscoveryServer, NotReadyError
-from xds_server.xds.stream import InvalidRequestError
+from xds_server.xds.stream import InvalidRequestError, TooMuchError
 
 PATHS: Final[Mapping[str, str]] = {
     "clusters": CLUSTER,
@@ -47,6 +49,14 @@ MAX_BODY: Final = 4 * 1024 * 1024
 """Bytes of a request. An Envoy's is some 60 KB, nearly all of it the list of its extensions."""
 
 
+LONG: Final = 16_384
+"""Bytes of resources from which an answer is made in a thread, and kept for the next one who asks."""
+KEPT: Final = 8
+"""How many long answers are kept."""
+
+log: Final = logging.getLogger(__name__)
+
+
 def rest_app(server: DiscoveryServer) -> Starlette:
     """The application that answers for `server`."""
     return Starlette(routes=rest_routes(server))
@@ -61,33 +71,44 @@ def rest_routes(server: DiscoveryServer) -> list[Route]:
 class _Polls:
     def __init__(self, server: DiscoveryServer) -> None:
         self._server = server
-        self._latest: dict[str, tuple[Answer, asyncio.Future[bytes]]] = {}
+        self._latest: OrderedDict[tuple[str, str], tuple[Answer, asyncio.Future[bytes]]] = OrderedDict()
 
     def endpoint(self, type_url: str) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             try:
                 found = await self._server.poll(type_url, _parse(await _body(request)))
+                if found is None:
+                    return Response(status_code=304)
+                return Response(await self._encode(found), media_type="application/json")
             except InvalidRequestError as error:
                 return _problem(400, "The request cannot be read", str(error))
+            except TooMuchError as error:
+                return _problem(413, "The request is too long", str(error))
             except NotReadyError as error:
                 return _problem(503, "Not ready", str(error))
-            if found is None:
-                return Response(status_code=304)
-            try:
-                return Response(await self._encode(found), media_type="application/json")
             except _NoJsonError as error:
                 return _problem(500, "No JSON for this resource", str(error))
+            except ClientDisconnect:
+                return Response(status_code=400)  # which nobody reads
+            except Exception:
+                log.exception("a poll ends by an error of the server")
+                return _problem(500, "An error of the server", "see its log")
 
         return answer
 
     async def _encode(self, answer: Answer) -> bytes:
-        """The answer as JSON, once for all who are told the same, and not on the event loop: 10,000 clusters take seconds."""
-        if len(answer.resources) < 2:
+        """The answer as JSON. A long one is made once for all who are told the same, and not on the event loop: 10,000
+        clusters take seconds."""
+        if sum(len(resource.body) for resource in answer.resources) < LONG:
             return _json(answer)
-        latest, known = self._latest.get(answer.type_url, (answer, None))
+        key = (answer.type_url, answer.version)
+        latest, known = self._latest.get(key, (answer, None))
         if known is None or not _same(latest, answer) or (known.done() and known.exception() is not None):
             known = asyncio.ensure_future(asyncio.to_thread(_json, answer))
-            self._latest[answer.type_url] = (answer, known)
+            self._latest[key] = (answer, known)
+        self._latest.move_to_end(key)
+        while len(self._latest) > KEPT:
+            self._latest.popitem(last=False)
         return await asyncio.shield(known)
 
 
@@ -117,7 +138,7 @@ async def _body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY:
-            raise InvalidRequestError(f"the request is longer than {MAX_BODY} bytes")
+            raise TooMuchError(f"the request is longer than {MAX_BODY} bytes")
     return bytes(body)
 
 

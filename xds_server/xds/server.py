@@ -4,6 +4,7 @@ The protocol itself is in the state machines (`sotw`, `delta`, `polling`), its i
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Container
 from contextlib import suppress
 from typing import Any, Final, NoReturn
@@ -22,6 +23,8 @@ from xds_server.xds.services import Health, add_discovery, add_reflection
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.stream import InvalidRequestError, Stream
 from xds_server.xds.streaming import Streaming, parse
+
+log: Final = logging.getLogger(__name__)
 
 POLL_WAIT: Final = 4
 """Seconds that a poller is held while there is nothing to serve: it would come back only after its whole interval."""
@@ -74,7 +77,9 @@ class DiscoveryServer:
 
     def set_snapshot(self, snapshot: Snapshot, group: str = "") -> None:
         """Serve `snapshot` to a group from now on. Costs the changed names times the group's streams at most; nothing for
-        other groups."""
+        other groups. Raises RuntimeError outside of the event loop that the server runs on.
+        """
+        loop = asyncio.get_running_loop() if self._server is not None else None
         here = self._group(group)
         old = here.snapshot
         if snapshot is old:
@@ -85,8 +90,8 @@ class DiscoveryServer:
                 self._streaming.wake(stream)
         if (waiting := self._first_snapshots.pop(group, None)) is not None:
             waiting.set()
-        if self._health is not None and self._telling is None:
-            self._telling = asyncio.get_running_loop().create_task(self._health.set(serving=True))
+        if loop is not None and self._health is not None and self._telling is None:
+            self._telling = loop.create_task(self._health.set(serving=True))
 
     def snapshot(self, group: str = "") -> Snapshot | None:
         """What a group is served; None before the first `set_snapshot`."""
@@ -105,6 +110,7 @@ class DiscoveryServer:
     def drop_groups(self, keep: Container[str] = ()) -> None:
         """Forget the groups that have no stream, with their snapshots, except those in `keep`."""
         self._groups = {name: group for name, group in self._groups.items() if name in self._members or name in keep}
+        self._first_snapshots = {name: event for name, event in self._first_snapshots.items() if name in self._groups}
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -144,15 +150,22 @@ class DiscoveryServer:
 
     def _observe(self, event: Event) -> None:
         for observer in tuple(self._observers):
-            observer(event)
+            try:
+                observer(event)
+            except Exception:  # who watches must not hurt who is served
+                log.exception("an observer failed on %r", event.kind)
 
     # Service
 
     async def start(self, address: str = "127.0.0.1:0") -> int:
-        """Listen on `address` (port 0: any free one) and return the port. Raises AddressInUseError.
+        """Listen on `address` (port 0: any free one) and return the port.
 
-        Besides discovery there are gRPC's health checking, which says SERVING once there is a snapshot, and reflection.
+        Raises AddressInUseError, and RuntimeError when it is listening already. Besides discovery there are gRPC's health
+        checking, which says SERVING once there is a snapshot, and reflection.
         """
+        if self._server is not None:
+            raise RuntimeError("the server is listening already")
+        self._streaming = Streaming(self._limits)
         server = grpc.aio.server(options=_options(self._limits))
         add_discovery(server, self._stream, self._fetch)
         health = Health(server)
@@ -224,6 +237,7 @@ class DiscoveryServer:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_WAIT):
                     await self._first_snapshots.setdefault(group.name, asyncio.Event()).wait()
+            group = self._groups.get(group.name, group)  # it may have been dropped and made again meanwhile
         if group.snapshot is None:
             raise NotReadyError("nothing is served yet: try again")
         return poll(group.snapshot, type_url, request)
@@ -248,7 +262,7 @@ async def _abort(context: Any, status: grpc.StatusCode, error: Exception) -> NoR
 def _options(limits: Limits) -> tuple[tuple[str, int], ...]:
     options = (
         ("grpc.so_reuseport", 0),  # else two servers would share a port in silence
-        ("grpc.max_receive_message_length", limits.max_request_bytes),
+        ("grpc.max_receive_message_length", min(limits.max_request_bytes, 2**31 - 1)),
         ("grpc.max_send_message_length", -1),
         # Find dead clients (P13), and let clients look for a dead server as often as they like (P12, P14).
         ("grpc.keepalive_time_ms", _milliseconds(limits.keepalive_time)),
@@ -269,4 +283,4 @@ def _options(limits: Limits) -> tuple[tuple[str, int], ...]:
 
 
 def _milliseconds(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
+    return min(max(1, round(seconds * 1000)), 2**31 - 1)  # gRPC takes 32 bits, which are 24 days

@@ -70,7 +70,8 @@ class Snapshot:
     ) -> Snapshot:
         """The snapshot after adding or replacing `upsert` and taking out `remove` (type URL and name), in O(changed).
 
-        Returns this very snapshot when nothing differs. A resource whose version is equal counts as the same.
+        Returns this very snapshot when nothing differs. A resource whose version is equal counts as the same. Raises
+        ValueError for an empty version.
         """
         types = dict(self._types)
         touched: dict[str, set[str]] = {}
@@ -87,6 +88,8 @@ class Snapshot:
             digest = here.digest + _digest(resource) - (_digest(old) if old else 0)
             types[resource.type_url] = _Type(here.resources.insert(resource.name, resource), digest, None)
             touched.setdefault(resource.type_url, set()).add(resource.name)
+        if "" in (versions or {}).values():
+            raise ValueError("a version cannot be empty: clients would take it for none")
         relabelled = False
         for type_url, version in (versions or {}).items():
             here = types.get(type_url, _NOTHING)
@@ -95,6 +98,10 @@ class Snapshot:
         if not touched and not relabelled:
             return self
         return Snapshot(types, self.serial, {type_url: frozenset(names) for type_url, names in touched.items()})
+
+    def only(self, type_url: str) -> Snapshot:
+        """A snapshot of this type's resources alone."""
+        return Snapshot({type_url: self._types.get(type_url, _NOTHING)})
 
     def get(self, type_url: str, name: str) -> Resource | None:
         """The resource of that type and name, or None."""

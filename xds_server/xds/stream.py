@@ -92,7 +92,11 @@ class Stream(ABC, Generic[W]):
             raise InvalidRequestError("a request on an aggregated stream needs a type_url")
         if self._type_url is not None and type_url != self._type_url:
             raise InvalidRequestError(f"this service is for {self._type_url}, the request is for {type_url[:200]}")
-        watch = self._watches.get(type_url) or self._open(type_url)
+        watch = self._watches.get(type_url)
+        if watch is not None and not watch.requested and not request.response_nonce:
+            del self._watches[type_url]  # it was sent unasked, and dropped by a client that asks only now (S71)
+            watch = None
+        watch = watch or self._open(type_url)
         self._read(watch, request)
         if sum(len(watch.names) for watch in self._watches.values()) > self._limits.max_names:
             raise TooMuchError(f"a stream may ask for {self._limits.max_names} resource names at most: ask for fewer")
@@ -135,7 +139,7 @@ class Stream(ABC, Generic[W]):
             self._memory.settle(node, watch.type_url, settled)
             self._tell("acknowledged", sent)
             return
-        if whole or self.variant == "delta":
+        if watch.wildcard:
             self._memory.note(node, watch.type_url, sent.names)
         culprits = likely_culprits(detail, sent.names)
         self._tell("rejected", sent, detail=detail, culprits=culprits, applied=version == sent.version)
@@ -189,7 +193,7 @@ class Stream(ABC, Generic[W]):
                 continue
             if self._may_go(max(watch.paced_until(), self._clusters_ready(watch)), now):
                 # Nothing refers to listeners: one that takes another's place needs it gone in the same response.
-                final = not watch.inherited and (watch.type_url == LISTENER or not self._users_busy())
+                final = watch.type_url == LISTENER or (not watch.inherited and not self._users_busy())
                 response = watch.make(group, str(next(self._nonces)), final=final)
                 if response is not None:
                     return self._sent(watch, response, now)
@@ -227,7 +231,7 @@ class Stream(ABC, Generic[W]):
     def _clusters_ready(self, watch: W) -> float:
         """When a type may go as far as clusters are concerned: after these, and what directs traffic once they are warm."""
         clusters = self._watches.get(CLUSTER)
-        if watch.urgent or clusters is None or clusters.type_url == watch.type_url:
+        if watch.urgent or clusters is None or not clusters.requested or clusters.type_url == watch.type_url:
             return 0.0
         if clusters.must_make:
             return clusters.paced_until()
@@ -239,7 +243,7 @@ class Stream(ABC, Generic[W]):
         if watch.type_url in AFTER_CLUSTERS or watch.gone_since is None:
             return 0.0
         clusters = self._watches.get(CLUSTER)
-        waiting = self._users_busy() or (clusters is not None and clusters.must_make)
+        waiting = self._users_busy() or (clusters is not None and clusters.requested and clusters.must_make)
         if watch.inherited and ROUTES not in self._watches:
             # A client that came back asks for its types one by one: its routes may still use this.
             waiting = True
@@ -283,6 +287,9 @@ class Stream(ABC, Generic[W]):
 
     def close(self, detail: str = "") -> None:
         """The transport ended the stream."""
+        for watch in self._watches.values():
+            if self.node is not None and watch.wildcard:  # it may have applied what it could not answer any more
+                self._memory.note(self.node.id, watch.type_url, watch.unanswered.names())
         self._tell("closed", detail=detail)
 
     def _tell(self, kind: Kind, about: Response | None = None, **more: Any) -> None:

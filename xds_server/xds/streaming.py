@@ -5,6 +5,7 @@ writer waiting, for as long as keepalive finds it alive (P5, P6); a send that fa
 """
 
 import asyncio
+import logging
 import random
 import time
 from contextlib import suppress
@@ -16,6 +17,8 @@ from xds_server.xds.limits import Limits, Turnstile
 from xds_server.xds.stream import InvalidRequestError, Stream, TooMuchError
 
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]
+log: Final = logging.getLogger(__name__)
+
 _DETAIL: Final = 1_000
 """Characters of a status message: the trailers of a call hold 8 KiB (P4)."""
 _PER_STREAM: Final = 0.005
@@ -62,19 +65,26 @@ class Streaming:
         wake = self._open[stream] = asyncio.Event()
         reader = asyncio.create_task(self._read(stream, wake, context))
         reader.add_done_callback(lambda _: wake.set())
-        detail = "the client left"
+        detail = "the connection ended"
         try:
             await self._write(stream, wake, reader, context)
-            if self._stopping.is_set():
+            if reader.done():
+                await reader
+                detail = "the client left"
+            elif self._stopping.is_set():
                 detail = "the server stops"
                 await asyncio.sleep(random.uniform(0, self._ending_over))
-            elif (error := reader.exception()) is not None:
-                raise error
+        except grpc.aio.BaseError:
+            pass  # the client is gone while it was written to
         except (InvalidRequestError, TooMuchError) as error:
             detail = _short(str(error))
             invalid = isinstance(error, InvalidRequestError)
             status = grpc.StatusCode.INVALID_ARGUMENT if invalid else grpc.StatusCode.RESOURCE_EXHAUSTED
             await context.abort(status, detail)
+        except Exception:
+            detail = "an error of the server: see its log"
+            log.exception("a stream ends by an error of the server")
+            await context.abort(grpc.StatusCode.INTERNAL, detail)
         finally:
             reader.cancel()
             self._open.pop(stream, None)
@@ -88,7 +98,7 @@ class Streaming:
             await _wait(wake, stream.next_try)
 
     async def _read(self, stream: Stream[Any], wake: asyncio.Event, context: Any) -> None:
-        with suppress(grpc.aio.UsageError):  # the call ended while a read was under way
+        with suppress(grpc.aio.BaseError):  # the call ended while a read was under way
             while (raw := await context.read()) is not _EOF:
                 stream.receive(parse(stream.request, raw))
                 wake.set()

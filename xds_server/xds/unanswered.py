@@ -1,6 +1,6 @@
 """Responses that a client has not answered yet, and the waits that follow from them. No I/O, time is given."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Response(NamedTuple):
@@ -14,6 +14,10 @@ class Response(NamedTuple):
     payload: bytes
 
 
+_NEVER: Final = 10.0
+"""Seconds after which an answer is no longer expected (S24)."""
+
+
 class Unanswered:
     """The responses of one type on one stream that wait for an ACK or NACK.
 
@@ -25,29 +29,35 @@ class Unanswered:
         self._pace = self._usual_pace = (window, wait)
         self._remembered = remembered
         self._sent: dict[str, tuple[Response, float]] = {}
-        self._adding: set[str] = set()
-        self._adding_since: float | None = None
+        self._adding: dict[str, float] = {}
+        """When those were sent that bring something new."""
 
     def __len__(self) -> int:
         return len(self._sent)
 
+    def names(self) -> set[str]:
+        """What is in them."""
+        return {name for response, _ in self._sent.values() for name in response.names}
+
     def sent(self, response: Response, now: float, *, adds: bool) -> None:
         """Note a response. `adds`: it brings resources that the client did not have before."""
-        self._sent[response.nonce] = (response, now)
+        # Only what an answer is matched to: a client may withhold its answers, and payloads are long.
+        self._sent[response.nonce] = (response._replace(payload=b""), now)
+        self._adding = {nonce: since for nonce, since in self._adding.items() if now - since < _NEVER}
         if adds:
-            self._adding_since = now if self._adding_since is None else self._adding_since
-            self._adding.add(response.nonce)
+            self._adding[response.nonce] = now
         while len(self._sent) > self._remembered:
-            del self._sent[next(iter(self._sent))]
+            forgotten = next(iter(self._sent))
+            del self._sent[forgotten]
 
     def answered(self, nonce: str) -> Response | None:
         """The response that `nonce` answers; None for a nonce that is not waited for."""
         response, _ = self._sent.pop(nonce, (None, 0.0))
         if response is not None:
-            # With a window of one the answer is to the latest response, and so to all before it.
-            self._adding = self._adding - {nonce} if self._usual_pace[0] > 1 else set()
-            if not self._adding:
-                self._adding_since = None
+            # Where one is remembered the answer is to the latest response, and so to all before it.
+            self._adding.pop(nonce, None)
+            if self._remembered == 1:
+                self._adding.clear()
         return response
 
     def slow_down(self, wait: float) -> None:
@@ -69,4 +79,4 @@ class Unanswered:
     @property
     def adding_since(self) -> float | None:
         """Since when responses that bring something new wait without a pause; None when none does."""
-        return self._adding_since
+        return min(self._adding.values(), default=None)

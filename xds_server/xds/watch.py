@@ -145,6 +145,7 @@ class Watch(ABC):
         """The names of all that is gone, which the client is told now."""
         names = set(self.gone)
         self.gone.clear()
+        self.gone_since = None
         self.inherited = False
         return names
 
