@@ -1,11 +1,51 @@
-"""What the whole suite shares: the closing line that says which groups of tests this machine could not run."""
+"""What the whole suite shares: the recorder of every stream, and the closing line that says what this machine could not run."""
 
+import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+import conformance
 import pytest
+import recorder
+
+from xds_server.testing.server import XdsServerProcess
 
 ROOT = Path(__file__).parents[1]
+SHOWN = 5
+"""Violations that a failure tells; the others are like them."""
+
+
+def pytest_configure() -> None:
+    recorder.install()
+    XdsServerProcess.command = (sys.executable, str(ROOT / "tests" / "support" / "recorded_server.py"))
+
+
+@pytest.hookimpl(tryfirst=True)  # before a choice of some of them
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    whole = {ROOT, ROOT / "tests"}.intersection(Path(argument).resolve() for argument in config.args)
+    if whole and not (config.option.ignore or config.option.ignore_glob or config.option.lf):
+        config.stash[conformance.COLLECTED] = [item.nodeid for item in items]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the recorders of this process and of the servers that it starts put what they find."""
+    directory = tmp_path_factory.mktemp("recorder")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(recorder.DIRECTORY, str(directory))
+        yield directory
+    # Of servers that ended after the last test that used them.
+    assert not (late := recorder.collect(directory)), "\n".join(late)
+
+
+@pytest.fixture(autouse=True)
+def _streams_keep_the_rules(_recorded: Path) -> Iterator[None]:
+    """Every stream of every test is checked (conformance S and D items): see `recorder_stream`."""
+    yield
+    if violations := recorder.collect(_recorded):
+        shown = "\n".join(violations[:SHOWN])
+        pytest.fail(f"{len(violations)} times a stream broke the rules of the protocol:\n\n{shown}", pytrace=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from envoy.service.discovery.v3 import discovery_pb2
-from scripted_client import Client, cluster, endpoints, listener, names_of, routes, settled, web
+from coming_and_going import ComingAndGoing as Node
+from coming_and_going import stuck
+from scripted_client import cluster, endpoints, listener, names_of, routes, settled, web
 
 from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Limits, Snapshot
 from xds_server.xds.delta import DeltaStream
@@ -12,18 +13,6 @@ from xds_server.xds.group import MOST_CHANGED, PAST, Group
 from xds_server.xds.memory import Memory
 from xds_server.xds.ordering import BREAK_WAIT
 from xds_server.xds.sotw import SotwStream
-
-
-class Node:
-    """One node: its streams come and go, what the server remembers of it stays."""
-
-    def __init__(self, kind: Any, limits: Limits | None = None) -> None:
-        self.kind, self.group, self.memory, self.limits = kind, Group("g"), Memory(), limits or Limits()
-        self.events: list[Any] = []
-
-    def connect(self) -> Client:
-        stream = self.kind(lambda node: self.group, observe=self.events.append, memory=self.memory, limits=self.limits)
-        return Client(stream, self.group, self.events)
 
 
 def test_D20_what_a_rejected_response_left_behind_is_taken_away_on_the_next_stream() -> None:
@@ -134,18 +123,6 @@ def test_S56_and_so_many_changes_between_them() -> None:
     group.publish(first)
     group.publish(first.change([cluster(f"c{i}") for i in range(MOST_CHANGED)]))
     assert group.past(CLUSTER, first.version(CLUSTER)) is None
-
-
-def stuck(node: Node, agent: str = "envoy") -> Client:
-    """A client that asks for endpoints first, as Envoy does when it comes back while it is warming, and for nothing else."""
-    client = node.connect()
-    kind = discovery_pb2.DeltaDiscoveryRequest if client.delta else discovery_pb2.DiscoveryRequest
-    message = kind(type_url=ENDPOINTS)
-    (message.resource_names_subscribe if client.delta else message.resource_names).append("a")
-    message.node.id, message.node.user_agent_name = "n", agent
-    message.node.user_agent_build_version.version.major_number = 1
-    client.stream.receive(message)
-    return client
 
 
 @pytest.mark.parametrize("kind", [SotwStream, DeltaStream])

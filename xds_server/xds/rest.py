@@ -90,6 +90,8 @@ class _Polls:
                 return _problem(500, "No JSON for this resource", str(error))
             except ClientDisconnect:
                 return Response(status_code=400)  # which nobody reads
+            except asyncio.CancelledError:
+                return _problem(503, "The server stops", "the request was not finished in time")
             except Exception:
                 log.exception("a poll ends by an error of the server")
                 return _problem(500, "An error of the server", "see its log")

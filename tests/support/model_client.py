@@ -1,0 +1,366 @@
+"""A model of an xDS client: what it holds, what it asks for, how it answers. Without I/O, for both variants of the protocol.
+
+It does what real clients do, and all that the protocol allows: it applies any part of a response that it rejects (S23) and does
+not tell (D20), names a version in a NACK (S18), leaves an error in a later request (S19), answers late or never (S24).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, NamedTuple
+
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.config.listener.v3 import listener_pb2
+from envoy.config.route.v3 import route_pb2
+from envoy.service.discovery.v3 import discovery_pb2
+from envoy.service.runtime.v3 import rtds_pb2
+
+from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, RUNTIME
+
+TYPES = (CLUSTER, ENDPOINTS, LISTENER, ROUTES, RUNTIME)
+FULL_SETS = (CLUSTER, LISTENER)
+"""In SotW, absent means deleted (S42); a first request without names means everything (S48, D4)."""
+_KINDS: dict[str, Any] = {
+    CLUSTER: cluster_pb2.Cluster,
+    ENDPOINTS: endpoint_pb2.ClusterLoadAssignment,
+    LISTENER: listener_pb2.Listener,
+    ROUTES: route_pb2.RouteConfiguration,
+    RUNTIME: rtds_pb2.Runtime,
+}
+
+
+@cache
+def name_in(type_url: str, body: bytes) -> str:
+    message = _KINDS[type_url].FromString(body)
+    return str(message.cluster_name if type_url == ENDPOINTS else message.name)
+
+
+@cache
+def endpoints_of(body: bytes) -> str | None:
+    """The name of the assignment that a cluster needs (S53)."""
+    message = cluster_pb2.Cluster.FromString(body)
+    return str(message.eds_cluster_config.service_name or message.name) if message.type == message.EDS else None
+
+
+@cache
+def clusters_of(body: bytes) -> frozenset[str]:
+    """The clusters that a route configuration sends traffic to."""
+    message = route_pb2.RouteConfiguration.FromString(body)
+    return frozenset(route.route.cluster for host in message.virtual_hosts for route in host.routes)
+
+
+class Profile(NamedTuple):
+    """What kind of client it is."""
+
+    delta: bool
+    aggregated: bool
+    envoy: bool
+    """Asks for the endpoints of its clusters and the routes of its listeners (here of the same names), and for no others."""
+
+
+class Refusal(NamedTuple):
+    """How a response is rejected."""
+
+    part: int
+    """The changes whose bit is set are applied all the same (S23)."""
+    names_version: bool
+    """SotW: the NACK names the new version, as gRPC does when a part was good (S18)."""
+
+
+class Answer(NamedTuple):
+    nonce: str
+    version: str
+    error: bool
+
+
+@dataclass
+class Side:
+    """One type: what the client holds of it, and what it asked for."""
+
+    type_url: str
+    held: dict[str, bytes] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    """Delta: what `held` came with."""
+    untold: set[str] = field(default_factory=set)
+    """Delta: in `held` because of a response that was rejected, so that a new stream is not told of it (D20)."""
+    lost: set[str] = field(default_factory=set)
+    """Of `untold`, what no server can know of: the one that could has restarted since."""
+    offered: set[str] = field(default_factory=set)
+    """What this server ever sent."""
+    refused: dict[str, bytes | None] = field(default_factory=dict)
+    """What was offered and not taken: a body, or None for a removal."""
+    accepted: tuple[str, bool] = ("", False)
+    """SotW: version last accepted, and whether as a whole set."""
+    listed: set[str] = field(default_factory=set)
+    """Names asked for, with ``*``; kept from stream to stream."""
+    legacy: bool = True
+    """Nothing was ever named: where that means everything, it does."""
+
+    # Of the current stream
+    requested: bool = False
+    named: bool = False
+    wildcard: bool = False
+    names: set[str] = field(default_factory=set)
+    nonces: list[str] = field(default_factory=list)
+    """Of the responses that were taken."""
+    answers: deque[Answer] = field(default_factory=deque)
+    """Not given yet."""
+
+    def wants(self, name: str) -> bool:
+        return self.wildcard or name in self.names
+
+    def start_over(self) -> None:
+        """A new stream."""
+        self.requested = self.named = self.wildcard = False
+        self.names = set()
+        self.nonces.clear()
+        self.answers.clear()
+
+    def forget(self, names: Iterable[str]) -> None:
+        for name in list(names):
+            for kept in (self.held, self.versions, self.refused):
+                kept.pop(name, None)
+            self.untold.discard(name)
+            self.lost.discard(name)
+
+    @property
+    def means_nothing(self) -> bool:
+        """A first request would name nothing, where that would mean everything."""
+        return self.type_url in FULL_SETS and not self.listed and not self.legacy
+
+
+Send = Callable[[str, Any], None]
+"""Carries a request of a type to the server."""
+
+
+class ModelClient:
+    """What both variants share. `send` is called with each request."""
+
+    request: Any
+    response: Any
+
+    def __init__(self, profile: Profile, node: str, send: Send) -> None:
+        self.profile, self.node, self._send = profile, node, send
+        self.sides = {type_url: Side(type_url) for type_url in TYPES}
+        self.warming: set[str] = set()
+        """Clusters that were built anew and have not been given their endpoints since."""
+
+    def start_over(self, *, forget: bool) -> None:
+        """All streams are new. `forget`: and so is the client."""
+        for side in self.sides.values():
+            side.start_over()
+            if forget:
+                side.forget(list(side.held))
+                side.refused.clear()
+                side.accepted = ("", False)
+        if forget:
+            self.warming.clear()
+
+    def _out(self, type_url: str, **fields: Any) -> None:
+        request = self.request(type_url=type_url, **fields)
+        request.node.id = self.node
+        if self.profile.envoy:
+            request.node.user_agent_name, request.node.user_agent_version = "envoy", "1.40.0"
+        self.sides[type_url].requested = True
+        self._send(type_url, request)
+
+    def ask(self, type_url: str, add: set[str], drop: set[str], *, stale: bool = False, claims: int = 0) -> None:
+        """Change a subscription, or ask for a type for the first time on this stream.
+
+        `stale`: with the nonce of an earlier response (S28). `claims`: how wrong `initial_resource_versions` are.
+        """
+        raise NotImplementedError
+
+    def answer(self, type_url: str, *, leftover: bool = False) -> None:
+        """Give one answer that is due. `leftover`: with the error of an earlier response (S19)."""
+        raise NotImplementedError
+
+    def take(self, message: Any, refusal: Refusal | None = None, *, whole: bool = False) -> None:
+        """Apply a response, or a part of it. `whole`: the server sent it for a wildcard."""
+        side = self.sides[message.type_url]
+        changes = self._changes(side, message)
+        for index, (name, body, version) in enumerate(changes):
+            if refusal and not refusal.part >> index & 1:
+                side.refused[name] = body
+                continue
+            side.refused.pop(name, None)
+            self._apply(side, name, body)
+            if body is not None:
+                side.versions[name] = version
+                side.untold = side.untold | {name} if refusal else side.untold - {name}
+                side.lost.discard(name)
+        self._accept(side, message, refusal, whole)
+        side.nonces.append(message.nonce)
+        if self.profile.envoy:
+            self._follow(message.type_url, changed=bool(changes))
+
+    def _apply(self, side: Side, name: str, body: bytes | None) -> None:
+        if body is None:
+            side.forget([name])
+        if side.type_url == CLUSTER:
+            if body is None:
+                self.warming.discard(name)
+            elif body != side.held.get(name):
+                self.warming = self.warming | {name} if endpoints_of(body) else self.warming - {name}
+        if side.type_url == ENDPOINTS and body is not None:
+            clusters = self.sides[CLUSTER].held
+            self.warming = {other for other in self.warming & clusters.keys() if endpoints_of(clusters[other]) != name}
+        if body is not None:
+            side.held[name] = body
+
+    def _follow(self, type_url: str, *, changed: bool) -> None:
+        if type_url == CLUSTER:
+            wanted = {name for body in self.sides[CLUSTER].held.values() if (name := endpoints_of(body))}
+            self._want(ENDPOINTS, wanted, again=changed)
+        elif type_url == LISTENER:
+            self._want(ROUTES, set(self.sides[LISTENER].held), again=False)
+
+    def _want(self, type_url: str, names: set[str], *, again: bool) -> None:
+        """`again`: Envoy repeats its SotW request when a cluster was rebuilt (S58)."""
+        side = self.sides[type_url]
+        if names != side.listed or (again and side.requested and not self.profile.delta):
+            self.ask(type_url, names - side.listed, side.listed - names)
+
+    def _changes(self, side: Side, message: Any) -> list[tuple[str, bytes | None, str]]:
+        raise NotImplementedError
+
+    def _accept(self, side: Side, message: Any, refusal: Refusal | None, whole: bool) -> None:
+        raise NotImplementedError
+
+
+class SotwClient(ModelClient):
+    request, response = discovery_pb2.DiscoveryRequest, discovery_pb2.DiscoveryResponse
+
+    def ask(self, type_url: str, add: set[str], drop: set[str], *, stale: bool = False, claims: int = 0) -> None:
+        side = self.sides[type_url]
+        side.listed = (side.listed | add) - drop
+        side.legacy = side.legacy and not side.listed
+        if not side.requested and side.means_nothing:
+            return
+        side.named = side.named or bool(side.listed)
+        wildcard = "*" in side.listed or (type_url in FULL_SETS and not side.named)
+        if side.requested and wildcard != side.wildcard:
+            side.accepted = (side.accepted[0], False)
+        side.wildcard, side.names = wildcard, side.listed - {"*"}
+        side.forget(name for name in {*side.held, *side.refused} if not side.wants(name))
+        if stale and len(side.nonces) > 1:
+            self._out(type_url, resource_names=sorted(side.listed), response_nonce=side.nonces[-2])
+        else:
+            self._flush(side)
+
+    def forget(self, type_url: str) -> None:
+        """The client holds nothing any more, and says so on the stream that it has (S30)."""
+        side = self.sides[type_url]
+        side.forget([*side.held, *side.refused])
+        side.accepted = ("", False)
+        if type_url == CLUSTER:
+            self.warming.clear()
+        self._out(type_url, resource_names=sorted(side.listed))
+
+    def answer(self, type_url: str, *, leftover: bool = False) -> None:
+        self._flush(self.sides[type_url], leftover=leftover)
+
+    def _flush(self, side: Side, *, leftover: bool = False) -> None:
+        """One request: with the newest names, and the answer to the newest response (S32)."""
+        version, whole = side.accepted
+        if not side.requested and side.type_url in FULL_SETS and side.wildcard and not whole:
+            version = ""  # it was that of a part
+        error = None
+        if side.answers and (side.answers[-1].error or (leftover and any(answer.error for answer in side.answers))):
+            error = {"code": 13, "message": "no good"}
+            version = side.answers[-1].version or version
+        side.answers.clear()
+        nonce = side.nonces[-1] if side.nonces else ""
+        self._out(
+            side.type_url,
+            resource_names=sorted(side.listed),
+            version_info=version,
+            response_nonce=nonce,
+            error_detail=error,
+        )
+
+    def _changes(self, side: Side, message: Any) -> list[tuple[str, bytes | None, str]]:
+        new = {name_in(side.type_url, body.value): body.value for body in message.resources}
+        changes: dict[str, bytes | None] = {name: body for name, body in new.items() if side.wants(name)}
+        if side.type_url in FULL_SETS:
+            side.refused.clear()
+            changes = {name: body for name, body in changes.items() if side.held.get(name) != body}
+            changes |= dict.fromkeys(side.held.keys() - new.keys())
+        return [(name, body, "") for name, body in sorted(changes.items())]
+
+    def _accept(self, side: Side, message: Any, refusal: Refusal | None, whole: bool) -> None:
+        if not refusal:
+            side.accepted = (message.version_info, whole and side.wildcard)
+        named = message.version_info if refusal and refusal.names_version else ""
+        side.answers.append(Answer(message.nonce, named, refusal is not None))
+
+
+class DeltaClient(ModelClient):
+    request, response = discovery_pb2.DeltaDiscoveryRequest, discovery_pb2.DeltaDiscoveryResponse
+
+    def ask(self, type_url: str, add: set[str], drop: set[str], *, stale: bool = False, claims: int = 0) -> None:
+        side = self.sides[type_url]
+        was_wildcard, first = side.wildcard, not side.requested
+        side.listed = (side.listed | add) - drop
+        side.legacy = side.legacy and not side.listed and "*" not in drop
+        if first and side.means_nothing:
+            return
+        everything = (side.legacy and first and type_url in FULL_SETS) or "*" in side.listed
+        side.wildcard = everything or (was_wildcard and "*" not in drop)
+        side.names = side.listed - {"*"}
+        if side.wildcard and side.listed:
+            side.listed.add("*")  # what a new stream will have to say (D6)
+        if not side.wildcard:
+            side.forget(name for name in {*side.held, *side.refused} if name not in side.names)
+        answered = {"response_nonce": self._stale_nonce(side)} if stale else self._next_answer(side)
+        if first:
+            told = {name: version for name, version in side.versions.items() if name not in side.untold}
+            self._out(
+                type_url,
+                resource_names_subscribe=sorted(side.listed),
+                initial_resource_versions=_claim(told, claims),
+                **answered,
+            )
+        else:
+            self._out(
+                type_url, resource_names_subscribe=sorted(add), resource_names_unsubscribe=sorted(drop), **answered
+            )
+
+    def answer(self, type_url: str, *, leftover: bool = False) -> None:
+        side = self.sides[type_url]
+        if not side.requested:
+            self.ask(type_url, set(), set())  # it was sent this type unasked (S71)
+        elif side.answers:
+            self._out(type_url, **self._next_answer(side))
+
+    def _stale_nonce(self, side: Side) -> str:
+        due = {answer.nonce for answer in side.answers}
+        return next((nonce for nonce in side.nonces if nonce not in due), "of another stream")
+
+    def _next_answer(self, side: Side) -> dict[str, Any]:
+        if not side.answers:
+            return {}
+        nonce, _, error = side.answers.popleft()
+        return {"response_nonce": nonce, "error_detail": {"code": 13, "message": "no good"} if error else None}
+
+    def _changes(self, side: Side, message: Any) -> list[tuple[str, bytes | None, str]]:
+        changes: list[tuple[str, bytes | None, str]] = [
+            (entry.name, entry.resource.value, entry.version) for entry in message.resources if side.wants(entry.name)
+        ]
+        return changes + [(name, None, "") for name in message.removed_resources]
+
+    def _accept(self, side: Side, message: Any, refusal: Refusal | None, whole: bool) -> None:
+        side.answers.append(Answer(message.nonce, "", refusal is not None))
+
+
+def _claim(held: Mapping[str, str], how: int) -> dict[str, str]:
+    """What a client says that it holds: the truth, or with other versions, without versions, with more than it holds."""
+    if how == 1:
+        return {name: f"not {version}" if index % 2 else version for index, (name, version) in enumerate(held.items())}
+    if how == 2:
+        return dict.fromkeys(held, "")
+    return {**held, "unheard-of": "1"} if how == 3 else dict(held)

@@ -1,0 +1,124 @@
+"""NACKs: how they are known, what they leave behind, and when what was refused is sent again (S18 to S23, D30, D31)."""
+
+from collections.abc import Callable
+
+from scripted_client import Client, cluster, endpoints, listener, names_of, routes, settled, web
+
+from xds_server.xds import CLUSTER, ENDPOINTS, Snapshot
+
+Open = Callable[[str], Client]
+
+
+def test_S18_B2_a_nack_is_known_by_its_error_and_not_by_its_version(sotw: Client) -> None:
+    settled(sotw, *web("a"))
+    sotw.change(cluster("a", 5))
+    (response, *_) = sotw.sent()
+    # gRPC: the new version, as a part of it was good.
+    assert sotw.nack(response, version=response.version_info) == []
+    (rejected,) = sotw.told("rejected")
+    assert (rejected.version, rejected.detail) == (response.version_info, "no good")
+    assert rejected.applied
+    # Envoy: an ACK of the old version is not a NACK of the new one.
+    sotw.change(cluster("a", 6))
+    (response, *_) = sotw.sent(after=1)
+    sotw.ask(CLUSTER, nonce=response.nonce, version="an old one")
+    assert len(sotw.told("rejected")) == 1
+
+
+def test_B2_a_rejection_is_seen_at_an_unchanged_version(sotw: Client) -> None:
+    sotw.publish(Snapshot.of([endpoints("a"), endpoints("b")], versions={ENDPOINTS: "v1"}))
+    (first,) = sotw.want(ENDPOINTS, "a")
+    sotw.accept(first)
+    (second,) = sotw.want(ENDPOINTS, "a", "b")
+    assert second.version_info == first.version_info == "v1"
+    assert sotw.nack(second, "a", "b", version="v1") == []
+    assert [event.names for event in sotw.told("rejected")] == [("b",)]
+
+
+def test_S19_an_error_left_over_from_before_is_told_as_applied_and_takes_nothing_back(sotw: Client) -> None:
+    sotw.publish(Snapshot.of([cluster("a")]))
+    sotw.accept(*sotw.want(CLUSTER))
+    sotw.change(cluster("a", 5))
+    (refused,) = sotw.sent()
+    assert sotw.reject(refused) == []
+    sotw.change(cluster("a", 6))
+    (good,) = sotw.sent()
+    # Envoy takes the new version and repeats the old error in the same request.
+    assert sotw.nack(good, version=good.version_info) == []
+    assert [event.applied for event in sotw.told("rejected")] == [False, True]
+    assert sotw.sent(after=3600) == []
+
+
+def test_S20_D30_B1_what_was_rejected_is_not_sent_again_until_it_changes(stream_of: Open) -> None:
+    for type_url in (CLUSTER, ENDPOINTS):
+        here = stream_of(type_url)
+        here.publish(Snapshot.of(web("a", "b")))
+        (answer,) = here.want(type_url, *("ab" if type_url == ENDPOINTS else ()))
+        assert here.reject(answer) == []
+        assert here.reject(answer) == []
+        assert here.sent(after=3600) == []
+        here.change(listener("l"), routes("r", "a"))
+        assert here.sent(after=3600) == [], "another type is no reason"
+        here.change(cluster("a", 2), endpoints("a", 2))
+        assert "a" in names_of(here.sent()[0])
+
+
+def test_S21_what_changed_meanwhile_is_sent_on_the_nack_at_once(stream_of: Open) -> None:
+    here = stream_of(ENDPOINTS)
+    here.publish(Snapshot.of(web("a")))
+    (answer,) = here.want(ENDPOINTS, "a")
+    here.change(endpoints("a", 2))
+    early = here.sent()  # delta does not wait for the answer
+    assert early == [] or here.delta
+    sent = early + here.reject(answer)
+    assert [names_of(r) for r in sent] == [["a"]]
+    assert sent[0].nonce != answer.nonce
+
+
+def test_S22_D1_a_nack_may_change_the_subscription(stream_of: Open) -> None:
+    here = stream_of(ENDPOINTS)
+    here.publish(Snapshot.of(web("a", "b")))
+    (answer,) = here.want(ENDPOINTS, "a")
+    sent = here.nack(answer, *(["b"] if here.delta else ["a", "b"]))
+    assert [names_of(r) for r in sent] == [["b"]], "and nothing of what was rejected"
+    assert len(here.told("rejected")) == 1
+
+
+def test_S23_D31_what_was_rejected_beside_a_resource_gets_one_second_try_once_that_changes(stream_of: Open) -> None:
+    here = stream_of(ENDPOINTS)
+    here.publish(Snapshot.of(web("good", "bad", "other")))
+    here.accept(*here.want(ENDPOINTS, "good", "bad", "other"))
+    here.change(endpoints("good", 2), endpoints("bad", 2))
+    (answer,) = here.sent()
+    assert here.reject(answer) == []
+    here.change(endpoints("other", 2))
+    (answer,) = here.sent()
+    assert names_of(answer) == ["other"], "a neighbour that was not rejected is served on"
+    here.accept(answer)
+    here.change(endpoints("bad", 3))
+    sent = here.sent()
+    sent += here.accept(sent[0])
+    assert [names_of(r) for r in sent] == [["bad"], ["good"]]
+    # Rejected again: no third try before it changes itself.
+    here.reject(sent[1])
+    here.change(endpoints("bad", 4))
+    assert [names_of(r) for r in here.sent(after=2)] == [["bad"]]
+
+
+def test_S23_D31_after_a_rejection_only_what_changes_is_sent(delta: Client) -> None:
+    delta.publish(Snapshot.of(web("a", "b", "c")))
+    (answer,) = delta.want(CLUSTER)
+    delta.reject(answer)
+    delta.change(cluster("d"))
+    assert [names_of(r) for r in delta.sent()] == [["d"]]
+
+
+def test_S23_rejected_resources_that_are_removed_are_forgotten(either: Client) -> None:
+    settled(either, *web("keep", "other"))
+    for number in range(5):
+        either.change(endpoints("keep", number + 2), endpoints("other", number + 2))
+        for response in either.sent(after=2):
+            either.nack(response, *(() if either.delta else ["keep", "other"]))
+    either.change(remove=((ENDPOINTS, "keep"), (ENDPOINTS, "other")))
+    either.sent(after=3)
+    assert either.stream._watches[ENDPOINTS]._parked == []
