@@ -200,7 +200,8 @@ class Stream(ABC, Generic[W]):
         return None
 
     def _break(self, group: Group, now: float) -> Response | None:
-        gone = [watch for watch in self._watches.values() if watch.gone]
+        # What waits to be made goes before what it may take the place of.
+        gone = [watch for watch in self._watches.values() if watch.gone and not watch.must_make]
         for watch in sorted(gone, key=lambda watch: break_order(watch.type_url)):
             if not self._may_go(max(watch.paced_until(), self._users_moved_on(watch)), now):
                 return None

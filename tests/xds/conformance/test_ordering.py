@@ -127,6 +127,20 @@ def test_S55_a_listener_that_takes_anothers_place_comes_in_the_response_that_rem
         assert list(answer.removed_resources) == ["old"]
 
 
+def test_S55_S56_nor_does_it_go_before_the_other_may_come(either: Client) -> None:
+    settled(either, *web("a"), listener("old", 80), routes("r", "a"))
+    either.change(*web("b"), listener("new", 80), remove=((LISTENER, "old"),))
+    with recorder.diverted():
+        (clusters,) = either.sent()
+        assert clusters.type_url == CLUSTER, "the new listener may use the new cluster, once that is warm"
+        assert either.sent(after=0.5) == []
+        (answer,) = either.accept(clusters)
+        assert names_of(answer) == ["new"]
+        if either.delta:
+            assert list(answer.removed_resources) == ["old"]
+        assert either.accept(answer) == []
+
+
 def test_S60_B35_endpoints_do_not_overtake_the_cluster_that_changed_with_them(either: Client) -> None:
     settled(either, *web("a"))
     for seconds in range(2, 7):  # as many as may be under way, unanswered
