@@ -65,7 +65,7 @@ def test_what_the_user_writes_stays_text(text: str) -> None:
     assert "id: " + text + "\n" not in render(Bootstrap(node_id=text)), "Envoy's reader takes more words for values"
 
 
-def test_listeners_and_clusters_come_over_the_aggregated_stream() -> None:
+def test_R30_R31_listeners_and_clusters_come_over_the_aggregated_stream() -> None:
     for protocol, api_type in (("delta", "DELTA_GRPC"), ("sotw", "GRPC")):
         dynamic = rendered(protocol=protocol)["dynamic_resources"]
         assert dynamic["ads_config"]["api_type"] == api_type

@@ -69,7 +69,9 @@ def impatient(options: Bootstrap, *clusters: dict[str, Any]) -> str:
 @pytest.mark.parametrize("tls", [{}, {"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client.key"}])
 @pytest.mark.parametrize("static_listener", [None, 0])
 @pytest.mark.parametrize("protocol", ["delta", "sotw", "per-type", "rest"])
-def test_envoy_takes_it(protocol: Protocol, static_listener: int | None, tls: dict[str, str], tmp_path: Path) -> None:
+def test_R30_envoy_takes_it(
+    protocol: Protocol, static_listener: int | None, tls: dict[str, str], tmp_path: Path
+) -> None:
     files = {option: str(CERTS / name) for option, name in tls.items()}
     options = Bootstrap("n", protocol=protocol, static_listener=static_listener, **files)  # type: ignore[arg-type]
     path = tmp_path / "bootstrap.yaml"

@@ -59,7 +59,7 @@ def test_adding_and_disabling_a_target(rig: Rig, backends: Any) -> None:
     assert a.count == 0
 
 
-def test_draining_a_target_lets_its_request_finish(rig: Rig, backends: Any) -> None:
+def test_R34_draining_a_target_lets_its_request_finish(rig: Rig, backends: Any) -> None:
     a, b, _ = backends
     rig.upstream("drain", target(a))
     rig.serves("drain", a)

@@ -218,7 +218,9 @@ def ejected(envoy: TranslatedEnvoy, name: str) -> int:
     return list(envoy.envoy.endpoints(name).values()).count("EJECTED")
 
 
-def test_a_removed_target_is_gone_at_once_although_its_probes_pass(envoy: TranslatedEnvoy, backends: Backends) -> None:
+def test_R36_a_removed_target_is_gone_at_once_although_its_probes_pass(
+    envoy: TranslatedEnvoy, backends: Backends
+) -> None:
     a, b = backends["a"], backends["b"]
     name = next(FRESH)
 

@@ -20,7 +20,9 @@ def assert_shares(counts: Counter[str], **weights: int) -> None:
         assert abs(counts[name] - total * share) <= 5 * math.sqrt(total * share * (1 - share)), (name, counts)
 
 
-def test_the_name_and_the_host_names_are_found(control_plane: Product, app: GrpcClient, backends: Backends) -> None:
+def test_R1_R2_R25_the_name_and_the_host_names_are_found(
+    control_plane: Product, app: GrpcClient, backends: Backends
+) -> None:
     a, *_ = backends
     control_plane.upstream("payments", target(a), hostnames=["payments.example", "*.payments.example"])
     assert app.send("payments", 5).backends == {"a": 5}
@@ -37,7 +39,7 @@ def test_round_robin_shares_equally(control_plane: Product, app: GrpcClient, bac
     assert counts == {"a": 100, "b": 100, "c": 100}
 
 
-def test_weights_are_shares(control_plane: Product, app: GrpcClient, backends: Backends) -> None:
+def test_R13_weights_are_shares(control_plane: Product, app: GrpcClient, backends: Backends) -> None:
     a, b, c = backends
     targets = (target(a, weight=6), target(b, weight=3), target(c, weight=1))
     control_plane.upstream("weighted", *targets, algorithm="weighted-round-robin")
@@ -55,7 +57,7 @@ def test_targets_of_one_weight_take_turns(control_plane: Product, app: GrpcClien
     assert abs(counts["b"] - counts["c"]) <= 1
 
 
-def test_weights_count_across_localities(control_plane: Product, app: GrpcClient, backends: Backends) -> None:
+def test_R13_weights_count_across_localities(control_plane: Product, app: GrpcClient, backends: Backends) -> None:
     a, b, c = backends
     targets = (
         target(a, weight=5, locality={"zone": "eu-1a"}),
@@ -75,7 +77,7 @@ def test_weights_count_across_localities(control_plane: Product, app: GrpcClient
     ],
     ids=["least-connections", "random"],
 )
-def test_an_algorithm_that_grpc_lacks_is_served_as_another_with_a_warning(
+def test_R20_an_algorithm_that_grpc_lacks_is_served_as_another_with_a_warning(
     control_plane: Product,
     app: GrpcClient,
     backends: Backends,
@@ -156,7 +158,7 @@ def test_a_client_that_resolves_the_name_itself(control_plane: Product, app: Grp
     ],
     ids=["tls", "tcp"],
 )
-def test_what_grpc_clients_cannot_use_they_are_not_given(
+def test_R20_what_grpc_clients_cannot_use_they_are_not_given(
     control_plane: Product, app: GrpcClient, backends: Backends, fields: dict[str, object], problem: str
 ) -> None:
     a, *_ = backends

@@ -17,7 +17,7 @@ def loaded(backends: Backends, app: GrpcClient) -> Iterator[GrpcClient]:
     assert app.end_load().errors == {}
 
 
-def test_a_drained_target_gets_no_new_rpcs_and_finishes_running_ones(
+def test_R14_a_drained_target_gets_no_new_rpcs_and_finishes_running_ones(
     control_plane: Product, loaded: GrpcClient, backends: Backends
 ) -> None:
     a, b, _ = backends
@@ -103,7 +103,7 @@ def test_a_target_that_is_down_is_failed_over(control_plane: Product, app: GrpcC
     assert not app.end_load().errors
 
 
-def test_a_name_that_appears_later_is_waited_for(
+def test_S52_a_name_that_appears_later_is_waited_for(
     control_plane: Product, loaded: GrpcClient, backends: Backends
 ) -> None:
     a, *_ = backends
@@ -115,7 +115,7 @@ def test_a_name_that_appears_later_is_waited_for(
     assert not loaded.load_until(lambda seen: seen["a"], "there").errors
 
 
-def test_an_upstream_goes_and_comes_back(control_plane: Product, app: GrpcClient, backends: Backends) -> None:
+def test_R6_S49_an_upstream_goes_and_comes_back(control_plane: Product, app: GrpcClient, backends: Backends) -> None:
     a, b, _ = backends
     control_plane.upstream("stays", target(b))
     for _ in range(2):
@@ -128,7 +128,9 @@ def test_an_upstream_goes_and_comes_back(control_plane: Product, app: GrpcClient
         assert app.send("stays", 5).backends == {"b": 5}
 
 
-def test_two_channels_are_two_streams_of_one_node(control_plane: Product, app: GrpcClient, backends: Backends) -> None:
+def test_S8_two_channels_are_two_streams_of_one_node(
+    control_plane: Product, app: GrpcClient, backends: Backends
+) -> None:
     a, b, c = backends
     before = len(control_plane.server.events("xds.opened"))
     control_plane.upstream("one", target(a))

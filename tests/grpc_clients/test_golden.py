@@ -18,7 +18,7 @@ def served() -> Iterator[tuple[Library, GrpcClient]]:
 
 
 @pytest.mark.parametrize("name", golden.names())
-def test_a_real_client_takes_it(served: tuple[Library, GrpcClient], name: str) -> None:
+def test_R10_R11_R12_R19_R21_R22_R23_a_real_client_takes_it(served: tuple[Library, GrpcClient], name: str) -> None:
     library, app = served
     for upstream, addresses in golden.read(name):
         try:

@@ -32,7 +32,7 @@ def test_the_control_plane_restarts(own_control_plane: Product, backends: Backen
         assert app.end_load().errors == {}
 
 
-def test_a_rejected_cluster_keeps_the_last_good_one(library: Library, backends: Backends) -> None:
+def test_S20_R20_a_rejected_cluster_keeps_the_last_good_one(library: Library, backends: Backends) -> None:
     a, b, c = backends
     library.upstream("other", target(c))
     library.upstream("rejected", target(a))
@@ -60,7 +60,7 @@ def test_a_rejected_cluster_keeps_the_last_good_one(library: Library, backends: 
         assert len(library.seen("rejected")) == 1, "what was rejected is not sent again (S20)"
 
 
-def test_a_cluster_that_was_gone_is_sent_its_endpoints_again(library: Library, backends: Backends) -> None:
+def test_S36_S49_B8_a_cluster_that_was_gone_is_sent_its_endpoints_again(library: Library, backends: Backends) -> None:
     a, *_ = backends
     library.upstream("gone", target(a))
     whole = resources("gone", target(a))
@@ -98,7 +98,7 @@ def by_header(name: str, header: str, *clusters: str) -> Resource:
     return Resource.of(route_pb2.RouteConfiguration(name=name, virtual_hosts=[host]))
 
 
-def test_more_than_four_mebibytes_of_endpoints_arrive(library: Library, backends: Backends) -> None:
+def test_P1_B27_more_than_four_mebibytes_of_endpoints_arrive(library: Library, backends: Backends) -> None:
     """gRPC clients drop the stream above 4 MiB in one message (P1), so what is more comes in several."""
     a, b, _ = backends
 

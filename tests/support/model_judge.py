@@ -325,7 +325,9 @@ class Judge:
                 fresh = clusters_of(bodies[name]) - clusters_of(ledger.content.get(name, b""))
                 for used in (used for used in fresh if self._side(CLUSTER).wants(used) and snapshot.get(CLUSTER, used)):
                     assert used in clusters.sent, f"S55: route {name!r} needs cluster {used!r}, which was not sent"
-                    warm = not any(used in clusters.waiting[nonce].names for nonce in clusters.adding & clusters.waiting.keys())
+                    warm = not any(
+                        used in clusters.waiting[nonce].names for nonce in clusters.adding & clusters.waiting.keys()
+                    )
                     waited = clusters.adding_since is None or now - clusters.adding_since >= WARM
                     assert warm or waited, f"S55: route {name!r} needs cluster {used!r}, which is not warm"
         removed = removed - ledger.asked - ledger.may
@@ -341,9 +343,13 @@ class Judge:
                 kept = snapshot.get(ROUTES, route)
                 leaves = clusters_of(body) - (clusters_of(kept.body) if kept is not None else frozenset())
                 if self._side(ROUTES).wants(route) and (kept is not None or self.delta):
-                    assert not leaves & removed, f"S55: cluster {leaves & removed} is removed before route {route!r} lets go"
+                    assert not leaves & removed, (
+                        f"S55: cluster {leaves & removed} is removed before route {route!r} lets go"
+                    )
             for waiting in routes.waiting.values():
-                assert not waiting.released & removed, f"S56: {waiting.released & removed} before the routes are answered"
+                assert not waiting.released & removed, (
+                    f"S56: {waiting.released & removed} before the routes are answered"
+                )
 
     def _owe_endpoints(self, bodies: dict[str, bytes], new: set[str]) -> None:
         ledger = self.ledgers.get(ENDPOINTS)
@@ -388,7 +394,9 @@ class Judge:
         if not self.delta:
             released |= frozenset().union(*(waiting.released for waiting in ledger.waiting.values()))
             ledger.waiting.clear()
-        ledger.waiting[message.nonce] = Sent(frozenset(new if full else versions), frozenset(removed), second_try, released)
+        ledger.waiting[message.nonce] = Sent(
+            frozenset(new if full else versions), frozenset(removed), second_try, released
+        )
         if added:
             ledger.adding_since = now if ledger.adding_since is None else ledger.adding_since
             ledger.adding.add(message.nonce)

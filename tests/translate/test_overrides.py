@@ -107,7 +107,7 @@ def test_maps_are_merged_by_key() -> None:
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_a_field_that_only_newer_envoys_have(nested: bool) -> None:
+def test_R32_a_field_that_only_newer_envoys_have(nested: bool) -> None:
     if nested:
         newer: dict[str, Any] = {"max_connection_duration_jitter": {"value": 10.0}}
         options = {"@type": ANY_OPTIONS, "common_http_protocol_options": newer}

@@ -96,7 +96,7 @@ def expected_shares(definition: Upstream, addresses: dict[str, list[str]]) -> di
 
 @settings(max_examples=300, deadline=None)
 @given(ALGORITHMS, TARGETS, ADDRESSES)
-def test_an_assignment_is_what_grpc_takes_and_shares_are_weights(
+def test_R13_R21_an_assignment_is_what_grpc_takes_and_shares_are_weights(
     algorithm: str, targets: list[dict[str, Any]], addresses: dict[str, list[str]]
 ) -> None:
     definition = upstream(*targets, algorithm=algorithm)
@@ -133,7 +133,7 @@ def test_targets_are_no_part_of_listener_routes_and_cluster() -> None:
     assert others() == others(target()) == others(target(), target(port=81, priority=1))
 
 
-def test_every_exact_name_has_a_listener_and_the_rest_is_one() -> None:
+def test_R2_R11_every_exact_name_has_a_listener_and_the_rest_is_one() -> None:
     made = proxyless_resources(upstream(target(), hostnames=["b.example", "*.c.example", "a.example"]), {}).resources
     assert [(resource.type_url, resource.name) for resource in made] == [
         *((LISTENER, name) for name in ("u", "b.example", "a.example")),
