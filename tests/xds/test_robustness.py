@@ -273,3 +273,28 @@ def test_two_servers_on_one_port_are_told_apart(tmp_path: Path) -> None:
             assert "Traceback" not in said.stderr
         assert server._running().poll() is None
         server._running().send_signal(signal.SIGTERM)
+
+
+def test_S42_a_client_that_comes_back_for_names_which_are_all_gone_is_told(sotw: Client) -> None:
+    sotw.publish(Snapshot.of([cluster("other")]))
+    (answer,) = sotw.ask(CLUSTER, "gone", version="of before")
+    assert names_of(answer) == []
+    assert sotw.ack(answer, "gone") == []
+
+
+def test_S57_B4_what_was_rejected_gets_its_endpoints_with_the_next_full_set(sotw: Client) -> None:
+    settled(sotw, *web("a"))
+    sotw.ask(ENDPOINTS, "a", "b", "c")
+    sotw.change(*web("b"))
+    rejected = next(answer for answer in sotw.sent() if answer.type_url == CLUSTER)
+    sotw.nack(rejected)
+    sotw.change(*web("c"))
+    answers = sotw.sent(after=1.1)
+    assert [names_of(answer) for answer in answers] == [["a", "b", "c"], ["b", "c"]], "b may become new with this one"
+
+
+def test_D11_a_name_that_is_dropped_beside_everything_is_answered_once(delta: Client) -> None:
+    settled(delta, *web("a", "b"), routes("r", "a"))
+    delta.change(remove=((CLUSTER, "b"),))
+    told = delta.ask(CLUSTER, drop=("b",)) + delta.sent(after=5)
+    assert [name for answer in told for name in answer.removed_resources] == ["b"]

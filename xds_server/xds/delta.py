@@ -49,11 +49,10 @@ class DeltaWatch(Watch):
             # Is it still part of the whole set, or gone? The client cannot know (D11).
             self.owed |= dropped
             self.asked |= dropped
+            self.gone = {name: held for name, held in self.gone.items() if name not in dropped}
             self.urgent = True
         elif not self.wildcard:
-            self.owed &= self.names
-            self.asked &= self.names
-            self.gone = {name: held for name, held in self.gone.items() if name in self.names}
+            self.forget_unwanted()
 
     def come_back(self, held: Mapping[str, str]) -> None:
         """Take what the client says that it holds (D18)."""

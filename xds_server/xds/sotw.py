@@ -43,9 +43,7 @@ class SotwWatch(Watch):
         if self.wildcard and not wildcard:
             dropped = dropped | {"*"}
         self.wildcard, self.names = wildcard, names
-        self.owed = {name for name in self.owed if self.wants(name)}
-        self.asked &= names
-        self.gone = {name: held for name, held in self.gone.items() if self.wants(name)}
+        self.forget_unwanted()
         if self.cursor is None:
             self.must_answer = wildcard
         elif again or added:
@@ -78,6 +76,8 @@ class SotwWatch(Watch):
             return frozenset(past.names(self.type_url))
         self.owed = set(snapshot.names(self.type_url)) if self.wildcard else set(self.names)
         self.asked = set(self.names)
+        # What it holds by name may all be gone by now: absent means deleted (S42).
+        self.must_answer |= self.full_set and bool(self.names and self.held_version)
         return self.names if self.held_version and not self.full_set else frozenset()
 
     @property
@@ -107,6 +107,9 @@ class SotwWatch(Watch):
 
     def _response(self, group: Group, snapshot: Snapshot, nonce: str, changed: tuple[str, ...]) -> Response:
         version = snapshot.version(self.type_url)
+        if self.full_set and self.rejected:
+            names = self.rejected | set(changed)
+            changed = tuple(sorted(n for n in names if self.wants(n) and snapshot.get(self.type_url, n) is not None))
         if self.full_set and self.gone:
             # What is gone goes last: until then the set still holds it, under a version of its own (S56).
             kept = (f"{name}\0{held.version}".encode() for name, held in sorted(self.gone.items()))

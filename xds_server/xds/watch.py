@@ -54,6 +54,8 @@ class Watch(ABC):
         self.unanswered = Unanswered(window, remembered, answer_wait(type_url))
         self.refused_removals: set[str] = set()
         """Removals in rejected responses: the client may still hold these, so the next response says it again (D20)."""
+        self.rejected: set[str] = set()
+        """Of a full set: what was new in the responses since the last that was accepted, and so may become new with any."""
         self.asked: set[str] = set()
         """Names that the client asked for and was not answered yet."""
         self._new: set[str] = set()
@@ -102,6 +104,16 @@ class Watch(ABC):
             self._parked.remove(parked)
             self._second_try |= parked
         self._second_try.discard(name)
+
+    def forget_unwanted(self) -> None:
+        """The subscription became smaller: nothing of what left it is sent, taken away or tried again."""
+        self.owed = {name for name in self.owed if self.wants(name)}
+        self.asked &= self.owed
+        self._new &= self.owed
+        self.gone = {name: held for name, held in self.gone.items() if self.wants(name)}
+        for names in (self.refused_removals, self.rejected, self._second_try, *self._parked):
+            names.intersection_update([name for name in names if self.wants(name)])
+        self._parked = [names for names in self._parked if names]
 
     def _withdraw(self, name: str) -> None:
         self._second_try.discard(name)
@@ -197,6 +209,8 @@ class Watch(ABC):
             return None
         tried_twice = nonce in self._second_tries
         self._second_tries.discard(nonce)
+        if not self.parks:
+            self.rejected = self.rejected | set(response.names) if detail is not None else set()
         if detail is not None:
             self.refused_removals.update(response.removed)
             if self.parks and not tried_twice and len(response.names) > 1:
