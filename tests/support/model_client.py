@@ -89,8 +89,8 @@ class Side:
     """Delta: in `held` because of a response that was rejected, so that a new stream is not told of it (D20)."""
     lost: set[str] = field(default_factory=set)
     """Of `untold`, what no server can know of: the one that could has restarted since."""
-    offered: set[str] = field(default_factory=set)
-    """What this server ever sent."""
+    unsettled: set[str] = field(default_factory=set)
+    """What this server sent, and was never told to be accepted: the client may hold it, and not tell a new stream."""
     refused: dict[str, bytes | None] = field(default_factory=dict)
     """What was offered and not taken: a body, or None for a removal."""
     accepted: tuple[str, bool] = ("", False)

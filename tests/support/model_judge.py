@@ -51,8 +51,8 @@ class Ledger:
     """Bodies last sent. SotW full sets: of the last response."""
     asked: set[str] = field(default_factory=set)
     """Names that wait for an answer."""
-    vanished: set[str] = field(default_factory=set)
-    """Those of `asked` that were there then, and are no longer: removed, and so in order."""
+    calm: set[str] = field(default_factory=set)
+    """Those of `asked` that may wait for their turn: a returning client holds them, or they are removed by now."""
     answer_due: bool = False
     """A whole set was asked for: even nothing is an answer (S15, D32)."""
     may_answer: bool = False
@@ -112,7 +112,7 @@ class Judge:
             claimed: dict[str, str] | str = dict(message.initial_resource_versions)
         else:
             again = not message.response_nonce and bool(ledger.content) and not ledger.waiting  # S30
-            ledger.asked |= side.names if again else side.names - names
+            ledger.asked |= {*side.names, *ledger.sent} if again else side.names - names
             ledger.answer_due |= again and side.wildcard
             ledger.may_answer |= bool(side.names - names)
             claimed = message.version_info
@@ -134,14 +134,22 @@ class Judge:
         ledger.adding = ledger.adding - {nonce} if self.delta else set()
         if not ledger.adding:
             ledger.adding_since = None
+        side, full = self._side(message.type_url), not self.delta and message.type_url in FULL_SETS
         if not message.HasField("error_detail"):
+            side.unsettled -= side.unsettled if full else known.names | known.removed
             return "acknowledged"
         ledger.rejections = True
         ledger.refused_removals |= known.removed
-        full = not self.delta and message.type_url in FULL_SETS
-        if len(known.names) > 1 and not known.second_try and not full:
+        side.unsettled |= known.names
+        # Of clusters, clients take what is good; of all else, they may refuse one for the other's sake.
+        if len(known.names) > 1 and not known.second_try and message.type_url != CLUSTER and not full:
             ledger.parked.append(set(known.names))
         return "rejected"
+
+    def close(self) -> None:
+        """The stream ends, with answers under way."""
+        for type_url, ledger in self.ledgers.items():
+            self._side(type_url).unsettled.update(*(waiting.names for waiting in ledger.waiting.values()))
 
     # Before and after the server speaks
 
@@ -153,7 +161,7 @@ class Judge:
             if ledger.seen is not None and ledger.seen is not snapshot:
                 self._second_tries(type_url, ledger, ledger.seen, snapshot)
                 was = set(ledger.seen.names(type_url))
-                ledger.vanished |= {n for n in ledger.asked & was if snapshot.get(type_url, n) is None}
+                ledger.calm |= {n for n in ledger.asked & was if snapshot.get(type_url, n) is None}
             ledger.seen = snapshot
             if not self.delta and type_url not in FULL_SETS:
                 # It cannot be said that these are gone; what used them told, and the client may have dropped them (S44).
@@ -172,7 +180,11 @@ class Judge:
         ledger.begun = True
         side = self._side(type_url)
         ledger.asked |= side.names
-        ledger.inherited = set(side.offered) if side.wildcard else set()
+        ledger.calm = set(side.names) if ledger.claimed else side.names & side.unsettled
+        if side.wildcard:
+            ledger.inherited = set(side.unsettled)
+            ledger.may |= side.unsettled
+            ledger.may_answer = bool(side.unsettled)
         if isinstance(ledger.claimed, dict):
             ledger.sent = dict(ledger.claimed) if side.wildcard else {}
             ledger.answer_due = side.wildcard and not ledger.claimed
@@ -215,7 +227,7 @@ class Judge:
             self_missing = self._missing(type_url, ledger, snapshot)
             ledger.urgent = False
             assert not ledger.answer_due, f"S15, D32: a request for all of {kind} is not answered"
-            asked = ledger.asked - ledger.vanished
+            asked = ledger.asked - ledger.calm
             late = [n for n in self_missing if n in asked and (self.delta or snapshot.get(type_url, n))]
             assert not late, f"S14, S35, S36, D7, D8: {kind} {late} asked for and not answered at once"
             if not self.delta:
@@ -306,7 +318,7 @@ class Judge:
         assert type_url == CLUSTER, f"{type_url} was never asked for"
         assert self.client.profile.envoy, "S71 is for Envoys"
         assert self.client.profile.aggregated, "S71 is for aggregated streams"
-        assert now - self._opened >= RESCUE, "S71 comes after a while"
+        assert now - self._opened > RESCUE - 1e-6, "S71 comes after a while"
         self.ledgers[type_url] = Ledger(wildcard=True)
         self._side(type_url).wildcard = True
 
@@ -328,7 +340,7 @@ class Judge:
                     warm = not any(
                         used in clusters.waiting[nonce].names for nonce in clusters.adding & clusters.waiting.keys()
                     )
-                    waited = clusters.adding_since is None or now - clusters.adding_since >= WARM
+                    waited = clusters.adding_since is None or now - clusters.adding_since > WARM - 1e-6
                     assert warm or waited, f"S55: route {name!r} needs cluster {used!r}, which is not warm"
         removed = removed - ledger.asked - ledger.may
         if type_url == LISTENER and removed:
@@ -337,7 +349,7 @@ class Judge:
             assert not late, f"a listener is removed before {sorted(late)}, which may take its place"
         if type_url == CLUSTER and routes is not None and removed:
             since = ledger.gone_since
-            if since is not None and now - since >= BREAK:
+            if since is not None and now - since > BREAK - 1e-6:
                 return
             for route, body in routes.content.items():
                 kept = snapshot.get(ROUTES, route)
@@ -357,8 +369,13 @@ class Judge:
             return
         for name, body in bodies.items():
             if needed := endpoints_of(body):
-                ledger.may |= {needed}.union(*(parked for parked in ledger.parked if needed in parked))
-                if name in new and self._side(ENDPOINTS).wants(needed):
+                ledger.may.add(needed)
+                if not self._side(ENDPOINTS).wants(needed):
+                    continue
+                for parked in [parked for parked in ledger.parked if needed in parked]:
+                    ledger.parked.remove(parked)
+                    ledger.may |= parked
+                if name in new:
                     ledger.again.add(needed)  # S57, D13
 
     def _note(
@@ -384,11 +401,10 @@ class Judge:
         for name in new | removed:
             ledger.behind.pop(name, None)
         ledger.asked -= bodies.keys() | removed
-        ledger.vanished &= ledger.asked
+        ledger.calm &= ledger.asked
         ledger.again -= bodies.keys()
         ledger.may -= bodies.keys() | removed
         ledger.inherited -= bodies.keys() | removed
-        self._side(message.type_url).offered.update(bodies)
         ledger.refused_removals.clear()
         ledger.answer_due = ledger.may_answer = ledger.urgent = False
         if not self.delta:

@@ -98,7 +98,7 @@ class World:
             self.disconnect(node)
             for side in client.sides.values():
                 side.lost |= side.untold
-                side.offered.clear()
+                side.unsettled.clear()
         self.memory = Memory()
         self.groups = {name: Group(name) for name in GROUPS}
         self.past: dict[tuple[str, str, str], dict[str, str]] = {}
@@ -148,6 +148,7 @@ class World:
     def disconnect(self, node: str) -> None:
         for connection in self._streams_of(node):
             connection.stream.close("")
+            connection.judge.close()
         self.connections[node] = {}
         for side in self.clients[node].sides.values():
             side.start_over()
@@ -228,6 +229,10 @@ class World:
     def next_try(self) -> float | None:
         awake = [connection.stream for connection in self._connections() if not connection.asleep]
         return min((stream.next_try for stream in awake if stream.next_try is not None), default=None)
+
+    def in_flight(self, node: str, type_url: str) -> bool:
+        connection = self.connections[node].get(type_url)
+        return connection is not None and any(message.type_url == type_url for message, _ in connection.inbox)
 
     def take(self, node: str, refusal: Refusal | None) -> bool:
         """The client reads one response; returns whether there was one."""

@@ -187,12 +187,14 @@ class StreamRecord:
             return
         if record is clusters:
             present = {entry.tracked_as for entry in message.entries}
-            lost = set(message.removed) if self.delta else clusters.gone.keys() - present
+            # What the client asked for is denied at once (D8, D11).
+            lost = set(message.removed) - record.deniable if self.delta else clusters.gone.keys() - present
         elif record.type_url == ENDPOINTS:
             lost = {
                 name
                 for name in clusters.gone
-                if (held := clusters.held.get(name)) and any(ref.name in message.removed for ref in held.references)
+                if (held := clusters.held.get(name))
+                and any(ref.name in set(message.removed) - record.deniable for ref in held.references)
             }
         else:
             return

@@ -115,8 +115,12 @@ class Walk(RuleBasedStateMachine):
     @rule(node=NODE, change=subscriptions(), stale=st.booleans())
     def ask(self, node: str, change: tuple[str, set[str], set[str]], stale: bool) -> None:
         client, (type_url, add, drop) = self.world.clients[node], change
+        if client.profile.envoy:
+            add, drop = set(), set()
+        if client.profile.delta and self.world.in_flight(node, type_url):
+            add = add - {"*"}  # what was sent for an earlier wildcard, and is gone since, would never be taken back
         if self.world.connections[node] and not (client.profile.envoy and client.sides[type_url].requested):
-            client.ask(type_url, *(set(), set()) if client.profile.envoy else (add, drop), stale=stale)
+            client.ask(type_url, add, drop, stale=stale)
 
     @rule(node=NODE, count=st.integers(1, 4), refusal=st.none() | REFUSAL, answered=st.sets(TYPE))
     def read(self, node: str, count: int, refusal: Refusal | None, answered: set[str]) -> None:

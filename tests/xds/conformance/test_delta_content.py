@@ -80,10 +80,24 @@ def test_D28_B13_of_a_named_type_only_what_was_asked_for_is_removed(delta_of: Op
     here.publish(Snapshot.of(BY_NAME[type_url](name) for name in "abc"))
     here.accept(*here.ask(type_url, "a", held={"a": "1", "c": "1", "vanished": "1"}))
     assert here.sent(after=3600) == [], "what it holds besides is not ours to take"
-    here.change(remove=((type_url, "b"), (type_url, "c")))
+    here.change(BY_NAME[type_url]("a", 2), remove=((type_url, "b"), (type_url, "c")))
+    sent = here.sent()
+    assert [(names_of(r), list(r.removed_resources)) for r in sent] == [(["a"], [])]
+    here.accept(*sent)
     assert here.sent(after=3600) == []
     here.publish(Snapshot.of())
     assert [list(r.removed_resources) for r in here.sent(after=3)] == [["a"]]
+
+
+def test_D8_D33_what_is_asked_for_while_its_removal_waits_is_denied_once(delta: Client) -> None:
+    settled(delta, *web("a", "old"), routes("r", "old"))
+    delta.change(routes("r", "a"), remove=((CLUSTER, "old"),))
+    (moved,) = delta.sent()
+    assert moved.type_url == ROUTES
+    (denied,) = delta.ask(CLUSTER, "old")
+    assert list(denied.removed_resources) == ["old"]
+    assert delta.accept(moved, denied) == []
+    assert delta.sent(after=3600) == []
 
 
 def test_D30_a_removal_that_was_rejected_is_said_again_with_the_next_response(delta: Client) -> None:

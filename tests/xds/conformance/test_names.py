@@ -48,6 +48,26 @@ def test_S35_B9_names_added_under_an_unchanged_version_are_answered(stream_of: O
         assert second.version_info == first.version_info
 
 
+def test_S35_D7_D8_a_question_is_answered_at_once_however_much_is_unanswered(stream_of: Open) -> None:
+    here = stream_of(CLUSTER)
+    here.publish(Snapshot.of(web("a", "b")))
+    here.want(CLUSTER, "a")
+    for seconds in range(2, 9):
+        here.change(cluster("a", seconds))
+        here.sent()
+    assert here.sent() == [], "changes wait for answers"
+    (answer,) = here.want(CLUSTER, "a", "b")
+    assert "b" in names_of(answer)
+    here.change(cluster("a", 20))
+    assert here.sent() == []
+    (answer,) = here.want(CLUSTER, "a", "b", "*")
+    if here.delta:
+        here.change(cluster("a", 30))
+        assert here.sent() == []
+        (answer,) = here.want(CLUSTER, "a", "*")
+        assert "b" in names_of(answer), "D11"
+
+
 def test_S36_D12_B8_a_name_dropped_and_asked_again_is_sent_again(stream_of: Open) -> None:
     here = stream_of(ENDPOINTS)
     here.publish(Snapshot.of(web("a", "b")))

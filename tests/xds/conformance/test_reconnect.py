@@ -27,6 +27,16 @@ def test_S66_S67_S70_a_returning_client_is_sent_a_whole_set_unless_it_holds_just
             assert "later" in names_of(back.sent(after=1)[-1])
 
 
+@pytest.mark.parametrize("type_url", [CLUSTER, LISTENER], ids=kind_of)
+def test_S67_the_version_that_was_sent_is_the_one_that_spares_it(type_url: str) -> None:
+    snapshot = Snapshot.of([*web("a"), listener("l")])
+    first, back = client(SotwStream), client(SotwStream)
+    for stream in (first, back):
+        stream.publish(snapshot)
+    (answer,) = first.want(type_url)
+    assert back.ask(type_url, version=answer.version_info) == []
+
+
 def test_S66_S67_what_changed_while_a_client_was_away_is_sent(sotw: Client) -> None:
     sotw.publish(Snapshot.of(web("a", "b")))
     (answer,) = sotw.want(CLUSTER)

@@ -105,6 +105,30 @@ def test_S23_D31_what_was_rejected_beside_a_resource_gets_one_second_try_once_th
     assert [names_of(r) for r in here.sent(after=2)] == [["bad"]]
 
 
+def test_S23_S41_a_second_try_is_only_for_what_is_still_asked_for(stream_of: Open) -> None:
+    here = stream_of(ENDPOINTS)
+    here.publish(Snapshot.of(web("a", "b", "c")))
+    (answer,) = here.want(ENDPOINTS, "a", "b", "c")
+    here.reject(answer)
+    here.want(ENDPOINTS, "a", "c")
+    here.change(endpoints("a", 2), remove=((ENDPOINTS, "c"),))
+    sent = here.sent()
+    sent += [again for response in sent for again in here.accept(response)]
+    assert [names_of(r) for r in sent if r.resources] == [["a"]]
+    assert here.sent(after=3600) == []
+
+
+def test_S20_a_whole_set_that_was_rejected_is_sent_once_when_a_part_changes(sotw: Client) -> None:
+    sotw.publish(Snapshot.of([cluster("a"), cluster("b")]))
+    (answer,) = sotw.want(CLUSTER)
+    sotw.reject(answer)
+    sotw.change(cluster("a", 2))
+    (answer,) = sotw.sent()
+    assert names_of(answer) == ["a", "b"]
+    assert sotw.accept(answer) == []
+    assert sotw.sent(after=3600) == []
+
+
 def test_S23_D31_after_a_rejection_only_what_changes_is_sent(delta: Client) -> None:
     delta.publish(Snapshot.of(web("a", "b", "c")))
     (answer,) = delta.want(CLUSTER)

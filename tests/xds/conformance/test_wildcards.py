@@ -37,6 +37,37 @@ def test_S46_D4_a_star_means_everything_of_any_type(stream_of: Open, type_url: s
     assert "c" in names_of(here.sent()[0])
 
 
+@pytest.mark.parametrize("type_url", MAKERS, ids=kind_of)
+def test_S46_D4_D7_a_star_that_comes_later_brings_everything(stream_of: Open, type_url: str) -> None:
+    make = MAKERS[type_url]
+    here = stream_of(type_url)
+    here.publish(Snapshot.of(make(name) for name in "abc"))
+    here.accept(*here.want(type_url, "a"))
+    (answer,) = here.want(type_url, "a", "*")
+    assert {"b", "c"} <= set(names_of(answer))
+    here.accept(answer)
+    here.change(make("d"))
+    assert "d" in names_of(here.sent()[0])
+
+
+def test_S15_D32_a_star_that_comes_later_is_answered_even_if_there_is_nothing(stream_of: Open) -> None:
+    here = stream_of(CLUSTER)
+    here.publish(Snapshot.of(web("a")))
+    here.accept(*here.want(CLUSTER, "a"))
+    here.change(remove=((CLUSTER, "a"),))
+    here.accept(*here.sent())
+    (answer,) = here.want(CLUSTER, "a", "*")
+    assert names_of(answer) == []
+
+
+@pytest.mark.parametrize("type_url", MAKERS, ids=kind_of)
+def test_S30_a_star_without_a_nonce_after_everything_was_answered_starts_over(sotw: Client, type_url: str) -> None:
+    sotw.publish(Snapshot.of(MAKERS[type_url](name) for name in "ab"))
+    (answer,) = sotw.ask(type_url, "*")
+    sotw.ack(answer, "*")
+    assert [names_of(r) for r in sotw.ask(type_url, "*")] == [["a", "b"]]
+
+
 @pytest.mark.parametrize("type_url", WHOLE, ids=kind_of)
 def test_S47_names_end_the_wildcard_and_no_names_then_mean_nothing(sotw: Client, type_url: str) -> None:
     make = WHOLE[type_url]
