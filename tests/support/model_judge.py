@@ -93,7 +93,9 @@ class Judge:
 
     def request(self, type_url: str, message: Any) -> str:
         """Take note of a request. Returns the event that must follow, if any."""
-        ledger = self.ledgers.setdefault(type_url, Ledger())
+        ledger = self.ledgers.get(type_url)
+        if ledger is None or not (ledger.requested or message.response_nonce):
+            ledger = self.ledgers[type_url] = Ledger()  # what was sent unasked counts if it is answered (S71)
         event = self._answer(ledger, message)
         side = self._side(type_url)
         wildcard, names = ledger.wildcard, ledger.names
@@ -118,6 +120,8 @@ class Judge:
             claimed = message.version_info
         if not ledger.requested:
             ledger.requested, ledger.claimed = True, claimed
+            if ledger.begun and isinstance(claimed, dict):
+                ledger.sent = {**claimed, **ledger.sent}
         if side.wildcard and not wildcard:
             ledger.answer_due = ledger.begun
             ledger.may |= ledger.sent.keys()
@@ -142,7 +146,7 @@ class Judge:
         ledger.refused_removals |= known.removed
         side.unsettled |= known.names
         # Of clusters, clients take what is good; of all else, they may refuse one for the other's sake.
-        if len(known.names) > 1 and not known.second_try and message.type_url != CLUSTER and not full:
+        if len(known.names) > 1 and not known.second_try and not full:
             ledger.parked.append(set(known.names))
         return "rejected"
 
@@ -184,14 +188,16 @@ class Judge:
         if side.wildcard:
             ledger.inherited = set(side.unsettled)
             ledger.may |= side.unsettled
-            ledger.may_answer = bool(side.unsettled)
+            ledger.may_answer |= bool(side.unsettled)
         if isinstance(ledger.claimed, dict):
             ledger.sent = dict(ledger.claimed) if side.wildcard else {}
             ledger.answer_due = side.wildcard and not ledger.claimed
         else:
-            past = self._past(type_url, ledger.claimed) if side.wildcard and type_url in FULL_SETS else None
+            full = type_url in FULL_SETS
+            past = self._past(type_url, ledger.claimed) if side.wildcard and full else None
             ledger.sent = dict(past or {})
-            ledger.answer_due = side.wildcard and past is None
+            ledger.answer_due = side.wildcard and past is None and (full or not ledger.claimed)
+            ledger.may_answer |= side.wildcard
             if past is not None:
                 ledger.asked.clear()  # the version says it all (S67)
 

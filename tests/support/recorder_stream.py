@@ -222,7 +222,7 @@ class StreamRecord:
             name = entry.tracked_as
             resources[name] = snapshot.get(record.type_url, name) or record.held.get(name)
         fresh = set(resources) if record.answer_due or not record.responses else record.due.intersection(resources)
-        fresh |= record.second_tries.intersection(resources)
+        fresh |= (record.second_tries | record.unsure).intersection(resources)
         record.sent(message, resources)
         for name in fresh:
             resource = resources[name]

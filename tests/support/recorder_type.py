@@ -56,6 +56,8 @@ class TypeRecord:
         self.rejected: list[set[str]] = []
         """Names that were rejected together."""
         self.second_tries: set[str] = set()
+        self.unsure: set[str] = set()
+        """In rejected full sets since the last that was accepted: each next one may be where the client takes them."""
         self._claims: dict[str, str] = {}
         self._unsettled: frozenset[str] = frozenset()
         self._sent: dict[str, Sent] = {}
@@ -128,7 +130,11 @@ class TypeRecord:
     def answered(self, nonce: str, *, rejected: bool) -> None:
         """Note an ACK or NACK."""
         sent = self._sent.pop(nonce, None)
-        if sent is None or not rejected:
+        if sent is None:
+            return
+        if self.full_set:
+            self.unsure = self.unsure | set(sent.names) if rejected else set()
+        if not rejected:
             return
         self.deniable.update(sent.removed)
         if len(sent.names) > 1 and not sent.second_try and not self.full_set:

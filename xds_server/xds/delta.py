@@ -11,7 +11,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from xds_server.xds.group import Group
 from xds_server.xds.ordering import LEGACY_WILDCARD
-from xds_server.xds.resource import CLUSTER, Resource, length_delimited
+from xds_server.xds.resource import Resource, length_delimited
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.stream import Stream
 from xds_server.xds.unanswered import Response
@@ -85,11 +85,6 @@ class DeltaWatch(Watch):
         self.asked = self.names - self.gone.keys()
         self.owed |= self.asked
         return held.keys()
-
-    @property
-    def parks(self) -> bool:
-        # Envoy applies each good cluster of a response that it rejects (D23).
-        return self.type_url != CLUSTER
 
     def make(self, group: Group, nonce: str, *, final: bool) -> Response | None:
         snapshot = group.snapshot
