@@ -27,10 +27,13 @@ class Sent(NamedTuple):
     """A response that is not answered yet."""
 
     names: frozenset[str]
+    added: frozenset[str]
     removed: frozenset[str]
     second_try: bool
     released: frozenset[str]
     """Clusters that routes in it no longer use."""
+    since: float
+    """SotW: since when a response of this type is not answered."""
 
 
 @dataclass
@@ -69,8 +72,6 @@ class Ledger:
     parked: list[set[str]] = field(default_factory=list)
     waiting: dict[str, Sent] = field(default_factory=dict)
     """By nonce."""
-    adding: set[str] = field(default_factory=set)
-    adding_since: float | None = None
     rejections: bool = False
     refused_removals: set[str] = field(default_factory=set)
     seen: Snapshot | None = None
@@ -135,9 +136,6 @@ class Judge:
         known = ledger.waiting.pop(nonce, None)
         if known is None:
             return ""
-        ledger.adding = ledger.adding - {nonce} if self.delta else set()
-        if not ledger.adding:
-            ledger.adding_since = None
         side, full = self._side(message.type_url), not self.delta and message.type_url in FULL_SETS
         if not message.HasField("error_detail"):
             side.unsettled -= side.unsettled if full else known.names | known.removed
@@ -145,7 +143,7 @@ class Judge:
         ledger.rejections = True
         ledger.refused_removals |= known.removed
         side.unsettled |= known.names
-        # Of clusters, clients take what is good; of all else, they may refuse one for the other's sake.
+        # They may refuse one for the other's sake.
         if len(known.names) > 1 and not known.second_try and not full:
             ledger.parked.append(set(known.names))
         return "rejected"
@@ -343,11 +341,9 @@ class Judge:
                 fresh = clusters_of(bodies[name]) - clusters_of(ledger.content.get(name, b""))
                 for used in (used for used in fresh if self._side(CLUSTER).wants(used) and snapshot.get(CLUSTER, used)):
                     assert used in clusters.sent, f"S55: route {name!r} needs cluster {used!r}, which was not sent"
-                    warm = not any(
-                        used in clusters.waiting[nonce].names for nonce in clusters.adding & clusters.waiting.keys()
-                    )
-                    waited = clusters.adding_since is None or now - clusters.adding_since > WARM - 1e-6
-                    assert warm or waited, f"S55: route {name!r} needs cluster {used!r}, which is not warm"
+                    warm = not any(used in waiting.added for waiting in clusters.waiting.values())
+                    waited = warm or now - min(waiting.since for waiting in clusters.waiting.values()) > WARM - 1e-6
+                    assert waited, f"S55: route {name!r} needs cluster {used!r}, which is not warm"
         removed = removed - ledger.asked - ledger.may
         if type_url == LISTENER and removed:
             side, there = self._side(LISTENER), snapshot.names(LISTENER)
@@ -413,12 +409,11 @@ class Judge:
         ledger.inherited -= bodies.keys() | removed
         ledger.refused_removals.clear()
         ledger.answer_due = ledger.may_answer = ledger.urgent = False
+        since = now
         if not self.delta:
             released |= frozenset().union(*(waiting.released for waiting in ledger.waiting.values()))
+            since = min((waiting.since for waiting in ledger.waiting.values()), default=now)
             ledger.waiting.clear()
         ledger.waiting[message.nonce] = Sent(
-            frozenset(new if full else versions), frozenset(removed), second_try, released
+            frozenset(new if full else versions), frozenset(added), frozenset(removed), second_try, released, since
         )
-        if added:
-            ledger.adding_since = now if ledger.adding_since is None else ledger.adding_since
-            ledger.adding.add(message.nonce)
