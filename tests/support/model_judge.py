@@ -196,6 +196,7 @@ class Judge:
             ledger.sent = dict(past or {})
             ledger.answer_due = side.wildcard and past is None and (full or not ledger.claimed)
             ledger.may_answer |= side.wildcard
+            ledger.urgent |= side.wildcard
             if past is not None:
                 ledger.asked.clear()  # the version says it all (S67)
 
@@ -412,6 +413,7 @@ class Judge:
         since = now
         if not self.delta:
             released |= frozenset().union(*(waiting.released for waiting in ledger.waiting.values()))
+            added |= set().union(*(waiting.added for waiting in ledger.waiting.values()))
             since = min((waiting.since for waiting in ledger.waiting.values()), default=now)
             ledger.waiting.clear()
         ledger.waiting[message.nonce] = Sent(
