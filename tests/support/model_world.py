@@ -74,6 +74,8 @@ class Connection:
         """Responses on their way to the client, and whether they were made for a wildcard."""
         self.asleep = False
         """The client does not read, and so the server cannot write."""
+        self.blind = False
+        """The server has no snapshot for it."""
         self.awake_since = 0.0
 
 
@@ -187,7 +189,10 @@ class World:
             return
         if snapshot is None:
             assert connection.stream.respond(self.now) is None, "S16: nothing is said before there is a snapshot"
+            connection.blind = True
             return
+        if connection.blind:
+            connection.blind, connection.awake_since = False, self.now
         connection.judge.look(snapshot, self.now)
         for _ in range(20):
             response = connection.stream.respond(self.now)
@@ -230,9 +235,18 @@ class World:
         awake = [connection.stream for connection in self._connections() if not connection.asleep]
         return min((stream.next_try for stream in awake if stream.next_try is not None), default=None)
 
-    def in_flight(self, node: str, type_url: str) -> bool:
-        connection = self.connections[node].get(type_url)
-        return connection is not None and any(message.type_url == type_url for message, _ in connection.inbox)
+    def unsound(self, node: str, type_url: str) -> set[str]:
+        """What a client should not ask for now: a response on its way may bring what is gone, which is never taken back.
+
+        After a name or a wildcard was dropped and asked for again, nothing tells the two times apart.
+        """
+        connection, client = self.connections[node].get(type_url), self.clients[node]
+        if connection is None or all(message.type_url != type_url for message, _ in connection.inbox):
+            return set()
+        if client.profile.delta:
+            return {"*"}
+        there = set(self.snapshot(self.members[node]).names(type_url))
+        return {*NAMES[type_url]} - there if type_url in FULL_SETS else set()
 
     def take(self, node: str, refusal: Refusal | None) -> bool:
         """The client reads one response; returns whether there was one."""

@@ -117,8 +117,7 @@ class Walk(RuleBasedStateMachine):
         client, (type_url, add, drop) = self.world.clients[node], change
         if client.profile.envoy:
             add, drop = set(), set()
-        if client.profile.delta and self.world.in_flight(node, type_url):
-            add = add - {"*"}  # what was sent for an earlier wildcard, and is gone since, would never be taken back
+        add = add - self.world.unsound(node, type_url)
         if self.world.connections[node] and not (client.profile.envoy and client.sides[type_url].requested):
             client.ask(type_url, add, drop, stale=stale)
 
