@@ -337,6 +337,8 @@ class Judge:
             assert RANK[type_url] >= self._rank, "B36: clusters, endpoints, listeners, routes, in this order"
             self._rank = RANK[type_url]
         clusters, routes = self.ledgers.get(CLUSTER), self.ledgers.get(ROUTES)
+        if clusters is not None and not clusters.requested:
+            clusters = None  # nothing waits for what was sent unasked (S71)
         if type_url == ROUTES and clusters is not None and not urgent:
             for name in new:
                 fresh = clusters_of(bodies[name]) - clusters_of(ledger.content.get(name, b""))
