@@ -141,7 +141,7 @@ class Judge:
             side.unsettled -= side.unsettled if full else known.names | known.removed
             return "acknowledged"
         ledger.rejections = True
-        ledger.refused_removals |= known.removed
+        ledger.refused_removals |= known.removed - ledger.sent.keys()
         side.unsettled |= known.names
         # They may refuse one for the other's sake.
         if len(known.names) > 1 and not known.second_try and not full:
@@ -165,6 +165,10 @@ class Judge:
                 was = set(ledger.seen.names(type_url))
                 ledger.calm |= {n for n in ledger.asked & was if snapshot.get(type_url, n) is None}
             ledger.seen = snapshot
+            for name in [name for name in ledger.refused_removals if snapshot.get(type_url, name) is not None]:
+                # It came back: it is sent, and taken away again in its turn, like what the client may hold.
+                ledger.refused_removals.discard(name)
+                ledger.sent.setdefault(name, "of a rejected removal")
             if not self.delta and type_url not in FULL_SETS:
                 # It cannot be said that these are gone; what used them told, and the client may have dropped them (S44).
                 ledger.sent = {name: v for name, v in ledger.sent.items() if snapshot.get(type_url, name) is not None}
@@ -201,10 +205,10 @@ class Judge:
                 ledger.asked.clear()  # the version says it all (S67)
 
     def _second_tries(self, type_url: str, ledger: Ledger, old: Snapshot, new: Snapshot) -> None:
-        """What was rejected beside a resource is due once more when that changes."""
+        """What was rejected beside a resource is due once more when that changes or goes."""
         for parked in list(ledger.parked):
             moved = {name for name in parked if old.get(type_url, name) != new.get(type_url, name)}
-            if any(new.get(type_url, name) is not None and self._side(type_url).wants(name) for name in moved):
+            if any(self._side(type_url).wants(name) for name in moved):
                 ledger.parked.remove(parked)
                 ledger.again |= parked - moved
 
@@ -240,7 +244,8 @@ class Judge:
             for name in self_missing:
                 assert next_try is not None, f"{kind} {name!r} is owed and nothing is scheduled"
                 since = max(ledger.behind[name], awake_since)
-                assert now - since <= LATEST, f"{kind} {name!r} is put off for ever"
+                latest = LATEST if ledger.requested else RESCUE + 0.1  # sent unasked, and not answered
+                assert now - since <= latest, f"{kind} {name!r} is put off for ever"
 
     def at_rest(self, snapshot: Snapshot) -> None:
         """Everything is said and answered."""

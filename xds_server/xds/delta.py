@@ -80,6 +80,7 @@ class DeltaWatch(Watch):
                 if snapshot.get(self.type_url, name) is None:
                     self.gone[name] = _forgotten(self.type_url, name)
             self.inherited = bool(self.gone)
+            self.doubtful = set(unsettled - held.keys())
             self.must_answer = not held
         # Nothing proves that a client still holds what it names (D19): always answered.
         self.asked = self.names - self.gone.keys()
@@ -93,7 +94,7 @@ class DeltaWatch(Watch):
         taken = self.take(snapshot, nonce)
         present = tuple(sorted(name for name in taken if snapshot.get(self.type_url, name) is not None))
         # Asked for and not there: denied at once, remembered, sent when it comes (D8).
-        absent = taken.difference(present) | self._still_refused(snapshot)
+        absent = taken.difference(present) | self._still_refused()
         if final:
             absent |= self.take_gone()
         if not (present or absent or answer):
@@ -103,12 +104,12 @@ class DeltaWatch(Watch):
 
     def retire(self, group: Group, nonce: str) -> Response:
         assert group.snapshot is not None
-        names = self.take_gone() | self._still_refused(group.snapshot)
+        names = self.take_gone() | self._still_refused()
         return self._response(group, group.snapshot, nonce, (), tuple(sorted(names)))
 
-    def _still_refused(self, snapshot: Snapshot) -> set[str]:
+    def _still_refused(self) -> set[str]:
         refused, self.refused_removals = self.refused_removals, set()
-        return {name for name in refused if snapshot.get(self.type_url, name) is None}
+        return refused
 
     def _response(
         self, group: Group, snapshot: Snapshot, nonce: str, names: tuple[str, ...], removed: tuple[str, ...]

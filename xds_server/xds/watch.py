@@ -58,8 +58,10 @@ class Watch(ABC):
         """Of a full set: what was new in the responses since the last that was accepted, and so may become new with any."""
         self.asked: set[str] = set()
         """Names that the client asked for and was not answered yet."""
+        self.doubtful: set[str] = set()
+        """Names that the client may hold or not, of which nothing was said yet on this stream."""
         self._new: set[str] = set()
-        """Of `owed`, what the client does not hold in any version."""
+        """Of `owed`, what the client does not hold in any version, as far as is known."""
         self._adding = False
         self._parked: list[set[str]] = []
         self._second_try: set[str] = set()
@@ -85,7 +87,11 @@ class Watch(ABC):
             difference = group.difference(self.type_url, self.cursor, snapshot)
             for name in difference.changed:
                 if self.wants(name):
-                    if self.cursor.get(self.type_url, name) is None and name not in self.gone:
+                    if name in self.refused_removals:
+                        self.refused_removals.discard(name)
+                        self.doubtful.add(name)
+                    is_held = name in self.gone and name not in self.doubtful
+                    if self.cursor.get(self.type_url, name) is None and not is_held:
                         self._new.add(name)
                     self.owe(name)
             for name in difference.removed:
@@ -100,6 +106,9 @@ class Watch(ABC):
         """
         self.owed.add(name)
         self.gone.pop(name, None)
+        self._try_neighbours_again(name)
+
+    def _try_neighbours_again(self, name: str) -> None:
         for parked in [names for names in self._parked if name in names]:
             self._parked.remove(parked)
             self._second_try |= parked
@@ -111,21 +120,19 @@ class Watch(ABC):
         self.asked &= self.owed
         self._new &= self.owed
         self.gone = {name: held for name, held in self.gone.items() if self.wants(name)}
-        for names in (self.refused_removals, self.rejected, self._second_try, *self._parked):
+        for names in (self.refused_removals, self.rejected, self.doubtful, self._second_try, *self._parked):
             names.intersection_update([name for name in names if self.wants(name)])
         self._parked = [names for names in self._parked if names]
 
     def _withdraw(self, name: str) -> None:
-        self._second_try.discard(name)
-        for parked in self._parked:
-            parked.discard(name)
-        self._parked = [parked for parked in self._parked if parked]
+        self._try_neighbours_again(name)
         if name in self.asked:
             return  # answered as what does not exist
         self.owed.discard(name)
         if name in self._new:
             self._new.discard(name)
-            return  # it came and went unsent
+            if name not in self.doubtful:
+                return  # it came and went unsent
         held = self.cursor.get(self.type_url, name) if self.cursor is not None else None
         if held is not None and self.wants(name):
             self.gone[name] = held
@@ -146,6 +153,7 @@ class Watch(ABC):
             self._adding |= not self._new.isdisjoint(names)
             self.asked.clear()
             self._new.clear()
+            self.doubtful -= names
             return names
         tries, self._second_try = self._second_try, set()
         names = {name for name in tries if self.wants(name) and snapshot.get(self.type_url, name) is not None}
@@ -156,6 +164,7 @@ class Watch(ABC):
     def take_gone(self) -> set[str]:
         """The names of all that is gone, which the client is told now."""
         names = set(self.gone)
+        self.doubtful -= names
         self.gone.clear()
         self.gone_since = None
         self.inherited = False
@@ -199,6 +208,11 @@ class Watch(ABC):
         self.unanswered.sent(response, now, adds=self._adding)
         self._adding = self.urgent = False
 
+    def _still_gone(self, name: str) -> bool:
+        """Whether a removal is to be said again: `name` was not sent since, nor is it about to be taken away anyway."""
+        is_there = self.cursor is not None and self.cursor.get(self.type_url, name) is not None
+        return self.wants(name) and not is_there and name not in self.gone
+
     def answer(self, nonce: str, detail: str | None) -> Answer | None:
         """Match an ACK or NACK to its response; None for a nonce that is not waited for.
 
@@ -212,7 +226,8 @@ class Watch(ABC):
         if not self.parks:
             self.rejected = self.rejected | set(response.names) if detail is not None else set()
         if detail is not None:
-            self.refused_removals.update(response.removed)
-            if self.parks and not tried_twice and len(response.names) > 1:
-                self._parked.append(set(response.names))
+            self.refused_removals.update(name for name in response.removed if self._still_gone(name))
+            parked = {name for name in response.names if self.wants(name)}
+            if self.parks and not tried_twice and len(response.names) > 1 and parked:
+                self._parked.append(parked)
         return Answer(response, detail)
