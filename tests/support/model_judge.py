@@ -42,6 +42,8 @@ class Ledger:
 
     requested: bool = False
     begun: bool = False
+    spoken: bool = False
+    """Something was sent."""
     inherited: set[str] = field(default_factory=set)
     """What the client may hold without saying so (D20)."""
     wildcard: bool = False
@@ -114,7 +116,7 @@ class Judge:
             ledger.asked = (ledger.asked | asked) - (set() if side.wildcard and ledger.begun else dropped)
             claimed: dict[str, str] | str = dict(message.initial_resource_versions)
         else:
-            again = not message.response_nonce and bool(ledger.content) and not ledger.waiting  # S30
+            again = not message.response_nonce and ledger.spoken and not ledger.waiting  # S30
             ledger.asked |= {*side.names, *ledger.sent} if again else side.names - names
             ledger.answer_due |= again and side.wildcard
             ledger.may_answer |= bool(side.names - names)
@@ -398,6 +400,7 @@ class Judge:
             for name in new | removed:
                 old = clusters_of(ledger.content.get(name, b""))
                 released |= old - clusters_of(bodies.get(name, b""))
+        ledger.spoken = True
         full = not self.delta and message.type_url in FULL_SETS
         if full:
             ledger.content, ledger.sent = dict(bodies), dict(versions)

@@ -61,6 +61,11 @@ class SotwWatch(Watch):
         if not self.full_set:
             self.gone.clear()  # absence means nothing here: the resource that referred to it tells (S44)
 
+    def _withdraw(self, name: str) -> None:
+        # It may hold what it asks for by name, from the time when it asked for everything: only the set says that it is gone.
+        self.must_answer |= self.full_set and name in self.asked
+        super()._withdraw(name)
+
     def _begin(self, group: Group, snapshot: Snapshot) -> Set[str]:
         past = group.past(self.type_url, self.held_version) if self.held_version and self.full_set else None
         if self.wildcard and past is not None:

@@ -123,6 +123,7 @@ class Watch(ABC):
         for names in (self.refused_removals, self.rejected, self.doubtful, self._second_try, *self._parked):
             names.intersection_update([name for name in names if self.wants(name)])
         self._parked = [names for names in self._parked if names]
+        self.urgent = self.urgent and self.must_make
 
     def _withdraw(self, name: str) -> None:
         self._try_neighbours_again(name)
