@@ -37,7 +37,8 @@ class SotwWatch(Watch):
         self._named |= bool(names)
         wildcard = "*" in names or (not self._named and self.type_url in LEGACY_WILDCARD)
         names = names - {"*"}
-        added, dropped = names - self.names, self.names - names
+        held = self.names
+        added, dropped = names - held, held - names
         if wildcard and not self.wildcard:
             added = added | {"*"}
         if self.wildcard and not wildcard:
@@ -53,7 +54,9 @@ class SotwWatch(Watch):
             self.owed |= asked
             self.asked |= asked
             if "*" in added or (again and wildcard):
-                self.owed |= set(self.cursor.names(self.type_url))
+                everything = set(self.cursor.names(self.type_url))
+                self.owed |= everything
+                self.new |= everything if again else everything - held
         return added, dropped
 
     def follow(self, group: Group) -> None:

@@ -60,7 +60,7 @@ class Watch(ABC):
         """Names that the client asked for and was not answered yet."""
         self.doubtful: set[str] = set()
         """Names that the client may hold or not, of which nothing was said yet on this stream."""
-        self._new: set[str] = set()
+        self.new: set[str] = set()
         """Of `owed`, what the client does not hold in any version, as far as is known."""
         self._adding = False
         self._parked: list[set[str]] = []
@@ -80,7 +80,7 @@ class Watch(ABC):
             return
         if self.cursor is None:
             held = self._begin(group, snapshot)
-            self._new = self.owed - held
+            self.new = self.owed - held
             # One that came back goes on with what it holds: it can wait for its turn.
             self.urgent = self.must_make and not held
         else:
@@ -92,7 +92,7 @@ class Watch(ABC):
                         self.doubtful.add(name)
                     is_held = name in self.gone and name not in self.doubtful
                     if self.cursor.get(self.type_url, name) is None and not is_held:
-                        self._new.add(name)
+                        self.new.add(name)
                     self.owe(name)
             for name in difference.removed:
                 self._withdraw(name)
@@ -106,6 +106,8 @@ class Watch(ABC):
         """
         self.owed.add(name)
         self.gone.pop(name, None)
+        if not self.gone:
+            self.gone_since = None  # what goes next has its own time
         self._try_neighbours_again(name)
 
     def _try_neighbours_again(self, name: str) -> None:
@@ -118,7 +120,7 @@ class Watch(ABC):
         """The subscription became smaller: nothing of what left it is sent, taken away or tried again."""
         self.owed = {name for name in self.owed if self.wants(name)}
         self.asked &= self.owed
-        self._new &= self.owed
+        self.new &= self.owed
         self.gone = {name: held for name, held in self.gone.items() if self.wants(name)}
         for names in (self.refused_removals, self.rejected, self.doubtful, self._second_try, *self._parked):
             names.intersection_update([name for name in names if self.wants(name)])
@@ -130,8 +132,8 @@ class Watch(ABC):
         if name in self.asked:
             return  # answered as what does not exist
         self.owed.discard(name)
-        if name in self._new:
-            self._new.discard(name)
+        if name in self.new:
+            self.new.discard(name)
             if name not in self.doubtful:
                 return  # it came and went unsent
         held = self.cursor.get(self.type_url, name) if self.cursor is not None else None
@@ -151,9 +153,9 @@ class Watch(ABC):
         """The names for the response `nonce`: what is owed, else what gets its second try."""
         if self.owed or self.must_answer:
             names, self.owed, self.must_answer = self.owed, set(), False
-            self._adding |= not self._new.isdisjoint(names)
+            self._adding |= not self.new.isdisjoint(names)
             self.asked.clear()
-            self._new.clear()
+            self.new.clear()
             self.doubtful -= names
             return names
         tries, self._second_try = self._second_try, set()
