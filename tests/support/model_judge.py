@@ -66,6 +66,8 @@ class Ledger:
     """Something was asked for: what else is due comes with it."""
     again: set[str] = field(default_factory=set)
     """Names that must be sent again although nothing changed (S57, and a second try)."""
+    tries: set[str] = field(default_factory=set)
+    """Of `again` and `may`, those that are due for their second try and for nothing else."""
     may: set[str] = field(default_factory=set)
     """Names that may be."""
     behind: dict[str, float] = field(default_factory=dict)
@@ -143,8 +145,8 @@ class Judge:
             side.unsettled -= side.unsettled if full else known.names | known.removed
             return "acknowledged"
         ledger.rejections = True
+        side.unsettled |= {"*"} if full else known.names
         ledger.refused_removals |= known.removed - ledger.sent.keys()
-        side.unsettled |= known.names
         # They may refuse one for the other's sake.
         if len(known.names) > 1 and not known.second_try and not full:
             ledger.parked.append(set(known.names))
@@ -153,7 +155,9 @@ class Judge:
     def close(self) -> None:
         """The stream ends, with answers under way."""
         for type_url, ledger in self.ledgers.items():
-            self._side(type_url).unsettled.update(*(waiting.names for waiting in ledger.waiting.values()))
+            full = not self.delta and type_url in FULL_SETS
+            for waiting in ledger.waiting.values():
+                self._side(type_url).unsettled |= {"*"} if full else waiting.names
 
     # Before and after the server speaks
 
@@ -176,6 +180,7 @@ class Judge:
                 ledger.sent = {name: v for name, v in ledger.sent.items() if snapshot.get(type_url, name) is not None}
             missing = self._missing(type_url, ledger, snapshot)
             if back := ledger.behind.keys() - missing:
+                ledger.tries -= back
                 ledger.may |= back  # changed back before it was sent: sending it is not needed, and does no harm
                 ledger.may_answer = True
             ledger.behind = {name: ledger.behind.get(name, now) for name in missing}
@@ -213,6 +218,7 @@ class Judge:
             if any(self._side(type_url).wants(name) for name in moved):
                 ledger.parked.remove(parked)
                 ledger.again |= parked - moved
+                ledger.tries = (ledger.tries | parked) - moved
 
     def _missing(self, type_url: str, ledger: Ledger, snapshot: Snapshot) -> list[str]:
         side = self._side(type_url)
@@ -288,7 +294,7 @@ class Judge:
             removed = {name for name in ledger.sent if side.wants(name) and name not in bodies}
         new = {name for name, version in versions.items() if ledger.sent.get(name) != version or name in ledger.asked}
         extra = versions.keys() - new
-        second_try = bool(extra) and extra <= ledger.again | ledger.may and not new
+        second_try = bool(extra) and extra <= ledger.tries and not new
         if full:
             reason = new or removed or ledger.answer_due or ledger.may_answer or not ledger.content
             assert reason, "S17, S20: a full set without a reason"
@@ -387,8 +393,10 @@ class Judge:
                 for parked in [parked for parked in ledger.parked if needed in parked]:
                     ledger.parked.remove(parked)
                     ledger.may |= parked
+                    ledger.tries |= parked
                 if name in new:
                     ledger.again.add(needed)  # S57, D13
+                    ledger.tries.discard(needed)
 
     def _note(
         self, message: Any, ledger: Ledger, bodies: dict[str, bytes], versions: dict[str, str], new: set[str],
@@ -416,6 +424,7 @@ class Judge:
         ledger.asked -= bodies.keys() | removed
         ledger.calm &= ledger.asked
         ledger.again -= bodies.keys()
+        ledger.tries -= bodies.keys()
         ledger.may -= bodies.keys() | removed
         ledger.inherited -= bodies.keys() | removed
         ledger.refused_removals.clear()

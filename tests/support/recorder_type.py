@@ -161,12 +161,12 @@ class TypeRecord:
         past = group.past(self.type_url, self.claimed) if self.claimed and self.full_set and self.wildcard else None
         if past is not None:
             self.held = {name: past.get(self.type_url, name) for name in past.names(self.type_url)}
-            self.due = set(group.difference(self.type_url, past, snapshot).changed) | self._unsettled
+            self.due = set(group.difference(self.type_url, past, snapshot).changed) | (self._unsettled - {"*"})
             self.answer_due = bool(self._unsettled)
         elif self.wildcard:
             for name in snapshot.names(self.type_url):
                 resource = snapshot.get(self.type_url, name)
-                if resource is not None and (name in self._unsettled or self._claims.get(name) != resource.version):
+                if resource is not None and ({name, "*"} & self._unsettled or self._claims.get(name) != resource.version):
                     self.due.add(name)
         self.due |= self.names
         for name in self.held:

@@ -10,6 +10,7 @@ from typing import Any
 from envoy.service.discovery.v3 import discovery_pb2
 
 from xds_server.xds.group import Group
+from xds_server.xds.memory import EVERYTHING
 from xds_server.xds.ordering import LEGACY_WILDCARD
 from xds_server.xds.resource import Resource, length_delimited
 from xds_server.xds.snapshot import Snapshot
@@ -72,6 +73,8 @@ class DeltaWatch(Watch):
         held, self.held = self.held, {}
         unsettled = self.unsettled()
         if self.wildcard:
+            if EVERYTHING in unsettled:
+                unsettled = unsettled - {EVERYTHING} | {*snapshot.names(self.type_url)}
             for name in snapshot.names(self.type_url):
                 resource = snapshot.get(self.type_url, name)
                 if resource is not None and (name in unsettled or held.get(name) != resource.version):

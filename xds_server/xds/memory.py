@@ -7,6 +7,10 @@ does no harm.
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Final
+
+EVERYTHING: Final = "*"
+"""In place of names: the node may have applied, and dropped, any part of a full set."""
 
 _Key = tuple[str, str]
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from xds_server.xds.events import Event, Kind, Observer
 from xds_server.xds.group import Group
 from xds_server.xds.limits import GRPC_MESSAGE_BYTES, Limits
-from xds_server.xds.memory import Memory
+from xds_server.xds.memory import EVERYTHING, Memory
 from xds_server.xds.node import InvalidNodeError, Node, Service, Variant
 from xds_server.xds.ordering import AFTER_CLUSTERS, BREAK_WAIT, FULL_SETS, WARM_WAIT, break_order, make_order
 from xds_server.xds.rejection import likely_culprits
@@ -133,16 +133,23 @@ class Stream(ABC, Generic[W]):
             return
         sent = answer.response
         assert self.node is not None
-        node, whole = self.node.id, self.variant == "sotw" and watch.type_url in FULL_SETS
         if detail is None:
-            settled = watch.unsettled() if whole else (*sent.names, *sent.removed)
-            self._memory.settle(node, watch.type_url, settled)
+            settled = watch.unsettled() if self._is_full_set(watch) else (*sent.names, *sent.removed, EVERYTHING)
+            self._memory.settle(self.node.id, watch.type_url, settled)
             self._tell("acknowledged", sent)
             return
-        if watch.wildcard:
-            self._memory.note(node, watch.type_url, sent.names)
+        self._unsettle(watch, sent.names)
         culprits = likely_culprits(detail, sent.names)
         self._tell("rejected", sent, detail=detail, culprits=culprits, applied=version == sent.version)
+
+    def _is_full_set(self, watch: W) -> bool:
+        return self.variant == "sotw" and watch.type_url in FULL_SETS
+
+    def _unsettle(self, watch: W, names: Iterable[str]) -> None:
+        """The client may have applied any part of a response with `names`, and will not tell on its next stream (D20, S23)."""
+        if self.node is not None and watch.wildcard:
+            # Of a full set, it may also have dropped any part of what it held.
+            self._memory.note(self.node.id, watch.type_url, (EVERYTHING,) if self._is_full_set(watch) else names)
 
     # Responses
 
@@ -289,8 +296,8 @@ class Stream(ABC, Generic[W]):
     def close(self, detail: str = "") -> None:
         """The transport ended the stream."""
         for watch in self._watches.values():
-            if self.node is not None and watch.wildcard:  # it may have applied what it could not answer any more
-                self._memory.note(self.node.id, watch.type_url, watch.unanswered.names())
+            if watch.unanswered:
+                self._unsettle(watch, watch.unanswered.names())
         self._tell("closed", detail=detail)
 
     def _tell(self, kind: Kind, about: Response | None = None, **more: Any) -> None:

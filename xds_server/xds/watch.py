@@ -228,9 +228,9 @@ class Watch(ABC):
         self._second_tries.discard(nonce)
         if not self.parks:
             self.rejected = self.rejected | set(response.names) if detail is not None else set()
-        if detail is not None:
+        elif detail is not None:
             self.refused_removals.update(name for name in response.removed if self._still_gone(name))
             parked = {name for name in response.names if self.wants(name)}
-            if self.parks and not tried_twice and len(response.names) > 1 and parked:
+            if not tried_twice and len(response.names) > 1 and parked:
                 self._parked.append(parked)
         return Answer(response, detail)
