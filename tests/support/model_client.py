@@ -86,7 +86,7 @@ class Side:
     versions: dict[str, str] = field(default_factory=dict)
     """Delta: what `held` came with."""
     untold: set[str] = field(default_factory=set)
-    """Delta: in `held` because of a response that was rejected, so that a new stream is not told of it (D20)."""
+    """In `held`, or of a full set no more, because of a response that was rejected, so that a new stream is not told (D20)."""
     lost: set[str] = field(default_factory=set)
     """Of `untold`, what no server can know of: the one that could has restarted since."""
     unsettled: set[str] = field(default_factory=set)
@@ -193,6 +193,8 @@ class ModelClient:
                 side.versions[name] = version
                 side.untold = side.untold | {name} if refusal else side.untold - {name}
                 side.lost.discard(name)
+            elif refusal and side.type_url in FULL_SETS and not self.profile.delta:
+                side.untold.add(name)
         self._accept(side, message, refusal, whole)
         side.nonces.append(message.nonce)
         if self.profile.envoy:
