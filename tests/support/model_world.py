@@ -323,7 +323,9 @@ def check_held(client: ModelClient, side: Any, snapshot: Snapshot) -> None:
     for name, body in desired.items():
         held = side.held.get(name)
         refused = name in side.refused and side.refused[name] == body
-        assert held == body or refused or name in side.lost, f"{kind} {name!r}: the client holds {'an old one' if held else 'none'}"
+        assert held == body or refused or name in side.lost, (
+            f"{kind} {name!r}: the client holds {'an old one' if held else 'none'}"
+        )
     if client.profile.delta or side.type_url in FULL_SETS:
         for name in side.held.keys() - desired.keys() - side.lost:
             assert name in side.refused and side.refused[name] is None, f"{kind} {name!r} is gone, and held"  # noqa: PT018

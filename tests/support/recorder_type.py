@@ -166,7 +166,9 @@ class TypeRecord:
         elif self.wildcard:
             for name in snapshot.names(self.type_url):
                 resource = snapshot.get(self.type_url, name)
-                if resource is not None and ({name, "*"} & self._unsettled or self._claims.get(name) != resource.version):
+                if resource is not None and (
+                    {name, "*"} & self._unsettled or self._claims.get(name) != resource.version
+                ):
                     self.due.add(name)
         self.due |= self.names
         for name in self.held:
@@ -181,6 +183,7 @@ class TypeRecord:
 
     def _gone(self, name: str, now: float) -> None:
         self.due.discard(name)
+        self._release(name)
         if name in self.held:
             self.gone.setdefault(name, now)
 

@@ -187,3 +187,33 @@ def test_S71_D18_a_rescued_client_that_asks_at_last_is_told_what_to_drop() -> No
     client.sent(after=10)
     sent = client.ask(CLUSTER, held={"a": "", "long-gone": "1"}) + client.sent(after=BREAK_WAIT)
     assert ["long-gone"] in [list(answer.removed_resources) for answer in sent]
+
+
+def test_S55_what_a_client_may_hold_or_not_is_waited_for_like_what_is_new() -> None:
+    node = Node(DeltaStream)
+    first = node.connect()
+    first.publish(Snapshot.of(web("a")))
+    first.ask(CLUSTER)
+    first.stream.close()  # it was sent "a", and never said that it has it
+    node.group.publish(Snapshot.of([listener("l"), routes("r")]))
+    second = node.connect()
+    for type_url, *names in ((CLUSTER,), (ENDPOINTS, "a"), (LISTENER,), (ROUTES, "r")):
+        for answer in second.ask(type_url, *names):
+            second.ack(answer)
+    second.change(*web("a"), routes("r", "a"))
+    assert ROUTES not in [answer.type_url for answer in second.sent()]
+
+
+def test_D20_a_full_set_that_was_rejected_may_have_taken_something_away() -> None:
+    node = Node(SotwStream)
+    first = node.connect()
+    first.publish(Snapshot.of([listener("l")]))
+    (held,) = first.ask(LISTENER)
+    first.ack(held)
+    first.change(remove=((LISTENER, "l"),))
+    (empty,) = first.sent(after=3)
+    first.nack(empty, version=held.version_info)  # and dropped "l" all the same
+    first.stream.close()
+    node.group.publish(Snapshot.of([listener("l")]))
+    (answer,) = node.connect().ask(LISTENER, version=held.version_info)
+    assert names_of(answer) == ["l"]

@@ -249,3 +249,22 @@ def test_S42_S56_what_came_and_went_between_two_responses_is_never_sent(sotw: Cl
     sotw.change(cluster("b", 9))
     with recorder.diverted():
         assert all("x" not in names_of(r) for _ in range(10) for r in sotw.sent(after=0.5))
+
+
+def test_S55_a_request_that_needs_no_answer_lets_no_later_route_overtake(delta: Client) -> None:
+    settled(delta, *web("a"), listener("l"), routes("r", "a"))
+    # Asked for and dropped at once: nothing is due, and so nothing is urgent.
+    delta.ask(ROUTES, "x", drop=("x",))
+    delta.change(*web("b"), routes("r", "b"))
+    assert [r.type_url for r in delta.sent()] == [CLUSTER]
+
+
+def test_S56_the_time_that_removals_wait_is_their_own(either: Client) -> None:
+    settled(either, *web("a", "b"), listener("l"), routes("r", "a"))
+    either.change(routes("r", "b"), remove=((CLUSTER, "a"), (ENDPOINTS, "a")))
+    assert [r.type_url for r in either.sent()] == [ROUTES], "the removal waits for the answer"
+    either.now += 10  # the client does not read
+    either.change(*web("a"), routes("r", "a"), remove=((CLUSTER, "b"), (ENDPOINTS, "b")))
+    removals = [r for r in either.sent() if r.type_url == CLUSTER and "b" not in names_of(r)]
+    held = [list(r.removed_resources) for r in removals] if either.delta else [names_of(r) for r in removals]
+    assert held in ([], [[]]), "it has not waited yet"

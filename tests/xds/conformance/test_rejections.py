@@ -146,3 +146,34 @@ def test_S23_rejected_resources_that_are_removed_are_forgotten(either: Client) -
     either.change(remove=((ENDPOINTS, "keep"), (ENDPOINTS, "other")))
     either.sent(after=3)
     assert either.stream._watches[ENDPOINTS]._parked == []
+
+
+def test_S23_D31_what_was_rejected_beside_a_resource_is_tried_again_when_that_goes(stream_of: Open) -> None:
+    here = stream_of(ENDPOINTS)
+    here.publish(Snapshot.of([endpoints("good"), endpoints("bad")]))
+    (answer,) = here.want(ENDPOINTS, "good", "bad")
+    assert here.reject(answer) == []
+    here.change(remove=((ENDPOINTS, "bad"),))
+    assert ["good"] in [names_of(r) for r in here.sent(after=3)]
+
+
+def test_D20_a_rejected_removal_is_not_repeated_for_what_is_back(delta: Client) -> None:
+    delta.publish(Snapshot.of([endpoints("a")]))
+    (answer,) = delta.want(ENDPOINTS, "a", "b")
+    assert list(answer.removed_resources) == ["b"]
+    delta.change(endpoints("b"))
+    (back,) = delta.sent()
+    delta.reject(answer)  # which was sent before
+    delta.accept(back)
+    delta.change(remove=((ENDPOINTS, "b"),))
+    assert [list(r.removed_resources) for r in delta.sent(after=3)] == [["b"]], "once"
+    assert delta.sent(after=3600) == []
+
+
+def test_D20_P20_a_rejection_leaves_nothing_behind_of_what_is_not_asked_for_any_more(delta: Client) -> None:
+    delta.publish(Snapshot.of([endpoints("a"), endpoints("b")]))
+    (answer,) = delta.want(ENDPOINTS, "a", "b", "c")
+    delta.want(ENDPOINTS)
+    delta.reject(answer)
+    watch = delta.stream._watches[ENDPOINTS]
+    assert (watch._parked, watch.refused_removals) == ([], set())

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from scripted_client import BY_NAME, MAKERS, WHOLE, Client, kind_of, names_of, web
+from envoy.service.discovery.v3 import discovery_pb2
+from scripted_client import BY_NAME, MAKERS, WHOLE, Client, cluster, kind_of, names_of, web
 
 from xds_server.xds import CLUSTER, ENDPOINTS, Snapshot
 
@@ -118,3 +119,14 @@ def test_S50_an_empty_name_is_a_name_that_does_not_exist(stream_of: Open, type_u
     assert [list(r.removed_resources) for r in sent] == ([[""]] if here.delta else [])
     here.change(*web("b"))
     assert here.sent(after=3600) == []
+
+
+def test_S42_what_is_asked_for_by_name_after_everything_is_taken_away_too(sotw: Client) -> None:
+    sotw.publish(Snapshot.of([cluster("a"), cluster("b")]))
+    (held,) = sotw.want(CLUSTER, "*")
+    request = discovery_pb2.DiscoveryRequest(
+        type_url=CLUSTER, resource_names=["b"], response_nonce=held.nonce, version_info=held.version_info
+    )
+    sotw.stream.receive(request)
+    sotw.change(remove=((CLUSTER, "b"),))  # before it was answered
+    assert [names_of(answer) for answer in sotw.sent(after=3)] == [[]], "it may still hold it"
