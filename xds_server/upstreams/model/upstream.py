@@ -153,6 +153,9 @@ def _targets(upstream: Upstream) -> Iterator[Problem]:
     for index, target in enumerate(upstream.targets):
         if (before := first.setdefault(target.key, index)) != index:
             yield Problem(("targets", index), f"target {target.key} is listed twice", (("targets", before),))
+        if target.drain_until is not None and target.state != "draining":
+            message = f"drain_until has no meaning with state: {target.state}: write state: draining, or leave it out"
+            yield Problem(("targets", index, "drain_until"), message, (("targets", index, "state"),))
     weights = _unequal_weights(upstream)
     if weights and upstream.algorithm == "round-robin":
         message = "round-robin shares equally, but the weights differ: use algorithm: weighted-round-robin"
