@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from xds_server.delivery.compiled import NotServableError, compile_gateway, compile_upstream
 from xds_server.resolvers.dns import Resolver
 from xds_server.upstreams import documents, translate
+from xds_server.upstreams.deadlines import as_of
 from xds_server.upstreams.documents import FileProblem
 from xds_server.upstreams.model import Gateway, Placed, Problem, Upstream
 
@@ -47,9 +49,11 @@ def messages_of(checked: Checked, *, name: str | None = None, kind: str | None =
     """The Envoy messages of sound definitions, in the order in which Envoy takes them.
 
     `name`: of one upstream or gateway only. `kind`: only ``cluster``, ``endpoints``, ``listener`` or ``route``. Host names
-    are resolved now, as the control plane would.
+    are resolved now, as the control plane would, and drains whose deadline has passed are over. What a server keeps beside
+    them for a moment, targets that were just replaced, is no part of a definition.
     """
-    upstreams = [placed.value for key, placed in sorted(checked.upstreams.items()) if name in (None, key)]
+    now = datetime.now(UTC)
+    upstreams = [as_of(placed.value, now) for key, placed in sorted(checked.upstreams.items()) if name in (None, key)]
     gateways = [placed.value for key, placed in sorted(checked.gateways.items()) if name in (None, key)]
     addresses = resolve(upstreams)
     by_kind: dict[str, list[Any]] = {

@@ -28,7 +28,7 @@ _STATUS = health_check_pb2.HealthStatus
 _MOST_RESOLVED_HOSTS = 10_000
 
 
-class _Host(NamedTuple):
+class Host(NamedTuple):
     """One endpoint and where it goes. Sorted by all but the target: equal definitions give equal bytes."""
 
     priority: int
@@ -53,9 +53,18 @@ def endpoints(upstream: Upstream, addresses: Addresses | None = None) -> Any:
     """
     if envoy_resolves(upstream):
         return None
-    known = addresses or {}
-    hosts = _hosts(upstream, lambda target: known.get(target.host, ()) if target.needs_resolving else (target.host,))
-    return _assignment(upstream, eds_name(upstream), hosts)
+    return _assignment(upstream, eds_name(upstream), _resolved_hosts(upstream, addresses or {}))
+
+
+def enabled_hosts(upstream: Upstream, addresses: Addresses) -> dict[tuple[str, int], Host]:
+    """The endpoints of an assignment that may get new requests, by address and port."""
+    hosts = _resolved_hosts(upstream, addresses)
+    return {(host.address, host.port): host for host in hosts if is_enabled(host.target)}
+
+
+def is_enabled(target: Target) -> bool:
+    """Whether a target was not taken out by hand, in whatever way."""
+    return target.state != "disabled" and _status(target) == _STATUS.UNKNOWN
 
 
 def dns_endpoints(upstream: Upstream) -> Any:
@@ -84,14 +93,18 @@ def _probe_settings(check: TargetHealthCheck) -> str | None:
     return None if check == _NO_SETTINGS else check.model_dump_json()
 
 
-def _hosts(upstream: Upstream, resolve: Callable[[Target], Iterable[str]]) -> list[_Host]:
+def _resolved_hosts(upstream: Upstream, addresses: Addresses) -> list[Host]:
+    return _hosts(upstream, lambda target: addresses.get(target.host, ()) if target.needs_resolving else (target.host,))
+
+
+def _hosts(upstream: Upstream, resolve: Callable[[Target], Iterable[str]]) -> list[Host]:
     found = (
-        _Host(target.priority, _parts(target.locality), address, target.port, target)
+        Host(target.priority, _parts(target.locality), address, target.port, target)
         for target in upstream.targets
         if _is_sent(upstream, target)
         for address in resolve(target)
     )
-    first: dict[tuple[str, int], _Host] = {}
+    first: dict[tuple[str, int], Host] = {}
     for host in sorted(found, key=lambda host: (*host[:4], -_status(host.target))):
         first.setdefault((host.address, host.port), host)
     return list(first.values())
@@ -112,7 +125,7 @@ def _status(target: Target) -> int:
     return int(_STATUS.UNKNOWN)
 
 
-def _assignment(upstream: Upstream, name: str, hosts: list[_Host]) -> Any:
+def _assignment(upstream: Upstream, name: str, hosts: list[Host]) -> Any:
     assignment = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
     per_priority = Counter(host.priority for host in hosts)
     scale = sum(host.target.weight for host in hosts) // _MOST_WEIGHT + 1
@@ -130,7 +143,7 @@ def _assignment(upstream: Upstream, name: str, hosts: list[_Host]) -> Any:
     return assignment
 
 
-def _endpoint(upstream: Upstream, host: _Host, scale: int) -> Any:
+def _endpoint(upstream: Upstream, host: Host, scale: int) -> Any:
     target = host.target
     endpoint = endpoint_components_pb2.LbEndpoint(health_status=_status(target))
     endpoint.endpoint.address.CopyFrom(socket_address(host.address, host.port))
