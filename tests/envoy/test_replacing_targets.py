@@ -69,7 +69,7 @@ def test_all_targets_at_once(rig: Rig, backends: Backends) -> None:
             load.wait_for(8)
         b.delay = d.delay = 0
         standbys = loads["first"].backends["d"]
-    assert {name: dict(load.errors) for name, load in loads.items()} == dict.fromkeys(loads, {})
+    assert {name: dict(load.errors) for name, load in loads.items()} == {name: {} for name in loads}
     assert loads["one"].backends["a"] > 0
     assert loads["one"].backends["b"] > 0
     assert standbys == 0, "the standby did not take over in between"
@@ -156,5 +156,5 @@ def test_editing_the_probe_port_of_a_target(rig: Rig, backends: Backends) -> Non
             rig.envoy.wait_until(lambda p=probe: p.probes >= 4, 10, "probes of both upstreams at the new port")
             for name in before:
                 loads[name].wait_for(60)
-    assert {name: dict(load.errors) for name, load in loads.items()} == dict.fromkeys(loads, {})
+    assert {name: dict(load.errors) for name, load in loads.items()} == {name: {} for name in loads}
     assert min(loads["pair"].backends.values()) > 0, "all of it by both"
