@@ -5,6 +5,8 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from definitions import change
+from published_envoy import PublishedEnvoy
 from rig import Rig, target
 
 from xds_server.testing import Backend, Backends, Load
@@ -16,6 +18,7 @@ CHECKED: dict[str, Any] = {
     "health_checks": {"active": {"path": "/probe", "interval": "200ms", "timeout": "1s", "healthy_threshold": 1}}
 }
 SLOW = 0.2
+AT_ONCE = {"envoy": {"common_lb_config": {"update_merge_window": "0s"}}}
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +161,22 @@ def test_editing_the_probe_port_of_a_target(rig: Rig, backends: Backends) -> Non
                 loads[name].wait_for(60)
     assert {name: dict(load.errors) for name, load in loads.items()} == {name: {} for name in loads}
     assert min(loads["pair"].backends.values()) > 0, "all of it by both"
+
+
+@pytest.mark.feature(
+    "Addresses and DNS", "a name whose addresses all change at once fails no request, with active checks"
+)
+def test_all_addresses_of_a_name_at_once() -> None:
+    with Backend("a", host="127.0.0.1") as a, Backend("b", host="127.0.0.2", port=a.port) as b, PublishedEnvoy() as rig:
+        rig.answers["db.example"] = (a.host,)
+        rig.apply(change({"name": "named", "targets": [{"host": "db.example", "port": a.port}], **CHECKED, **AT_ONCE}))
+        rig.has("named", {a.address: "HEALTHY"})
+        b.delay = SLOW
+        with rig.load("named") as load:
+            load.wait_for(20)
+            rig.answers["db.example"] = (b.host,)
+            rig.envoy.wait_until(lambda: rig.envoy.endpoints("named").keys() == {a.address, b.address}, 10, "both")
+            rig.has("named", {b.address: "HEALTHY"})
+            load.wait_for(8)
+    assert load.failures == 0, load.errors
+    assert min(load.backends["a"], load.backends["b"]) > 0
