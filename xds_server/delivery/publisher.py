@@ -19,9 +19,10 @@ from xds_server.catalog.changes import Change
 from xds_server.delivery.audience import EVERYONE, NodeGroup
 from xds_server.delivery.compiled import Compiled
 from xds_server.delivery.compiling import Results, compile_all
+from xds_server.delivery.effects import Effects, effects
 from xds_server.delivery.in_force import Definition, InForce, Key, hosts_of
 from xds_server.delivery.moments import Clock, Input, Moments
-from xds_server.delivery.reports import Reports
+from xds_server.delivery.reports import Reports, tell_applied
 from xds_server.resolvers.dns import Lookup, Resolver
 from xds_server.upstreams.translate import ROUTES_NAME, Dialect, encode_route_configuration
 from xds_server.xds import ROUTES, DiscoveryServer, Limits, Node, Resource, Snapshot
@@ -94,7 +95,10 @@ class Publisher:
             self._refuse({key: _Refused(d, problems[key]) for key, d in wanted.items() if d and key in problems})
             hosts |= {host for key in wanted for host in hosts_of(self._in_force.definitions.get(key))}
             accepted = {key: given for key, given in inputs.items() if key not in problems}
-            self._put_in_force(accepted, await self._for_all_dialects(accepted, compiled))
+            made = await self._for_all_dialects(accepted, compiled)
+            before = {key: self._served(Dialect.ADS, key) for key in accepted} if self._loaded else {}
+            self._put_in_force(accepted, made)
+            tell_applied({key: _effects(old, self._served(Dialect.ADS, key)) for key, old in before.items()})
             # What is refused is tried again with every change, and its names must not be looked up anew each time.
             kept = {host for refused in self._refused.values() for host in hosts_of(refused.definition)}
             self.resolver.drop(hosts - self._in_force.hosts.keys() - kept)
@@ -253,6 +257,11 @@ class Publisher:
         elif self._loaded and self.server.snapshot(group.name) is None:
             self.server.set_snapshot(self._build(group), group.name)
         return group.name
+
+
+def _effects(old: _Served | None, new: _Served | None) -> Effects:
+    moved = old is not None and new is not None and old.audience != new.audience
+    return effects(old and old.compiled, new and new.compiled, moved=moved)
 
 
 def _received(served: _Served | None, group: NodeGroup) -> Compiled | None:

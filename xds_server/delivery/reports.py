@@ -1,14 +1,30 @@
-"""What becomes of definitions otherwise than written: told in the log once, however often they are compiled."""
+"""What becomes of definitions: what their changes did, and what is served otherwise than written. Told in the log once."""
 
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 import structlog
 
 from xds_server.delivery.compiled import Compiled
+from xds_server.delivery.effects import Effects
 from xds_server.delivery.in_force import Definition, Key
 from xds_server.upstreams.translate import Dialect
 
+LINES: Final = 20
+"""Definitions of one change that have a line of their own."""
+
 log = structlog.get_logger("delivery")
+
+
+def tell_applied(applied: Mapping[Key, Effects]) -> None:
+    """Say what a change did to each definition in it; those beyond the first are counted."""
+    ordered = sorted(applied.items())
+    for (kind, name), did in ordered[:LINES]:
+        log.info("definition.applied", kind=kind, name=name, effect=str(did), drops=", ".join(did.drops))
+    if rest := Counter(str(did) for _, did in ordered[LINES:]):
+        counted = "; ".join(f"{count} {effect}" for effect, count in sorted(rest.items()))
+        log.info("definition.applied", more=rest.total(), effects=counted)
 
 
 class _Told(NamedTuple):
