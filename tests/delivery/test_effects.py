@@ -72,3 +72,22 @@ async def test_a_change_of_everything_is_counted() -> None:
         await publisher.apply(change(*(upstream(name, "10.0.0.1") for name in many)))
     assert len(logs) == LINES + 1
     assert (logs[-1]["more"], logs[-1]["effects"]) == (5, "5 endpoints")
+
+
+async def test_lints_are_told_with_the_change_that_brings_them() -> None:
+    publisher = Publisher()
+    hashed = {"hash_on": [{"path": True}]}
+    with capture_logs() as logs:
+        await publisher.apply(change(upstream("a", "10.0.0.1", **hashed), upstream("b")))
+        await publisher.apply(change(upstream("a", "10.0.0.2", **hashed)))
+        await publisher.apply(change(upstream("a", "10.0.0.2")))
+        await publisher.apply(change(upstream("a", "10.0.0.2", **hashed)))
+    told = [log for log in logs if log["event"] == "definition.lint"]
+    assert [(log["at"], log["name"], log["field"], log["code"]) for log in told] == [
+        ("file.yaml:1", "a", "hash_on", "hash-on-ignored")
+    ] * 2, "anew only after it was mended"
+    with capture_logs() as logs:
+        await publisher.apply(change(*(upstream(f"u{n}", "10.0.0.1", **hashed) for n in range(LINES + 5))))
+    told = [log for log in logs if log["event"] == "definition.lint"]
+    assert len(told) == LINES + 1
+    assert "5 more" in told[-1]["problem"]

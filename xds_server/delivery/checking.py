@@ -11,7 +11,8 @@ from xds_server.delivery.compiled import NotServableError, compile_gateway, comp
 from xds_server.resolvers.dns import Resolver
 from xds_server.upstreams import documents, translate
 from xds_server.upstreams.deadlines import as_of
-from xds_server.upstreams.documents import FileProblem
+from xds_server.upstreams.documents import DefinitionFile, FileProblem
+from xds_server.upstreams.lint import lint
 from xds_server.upstreams.model import Gateway, Placed, Problem, Upstream
 
 
@@ -22,16 +23,30 @@ class Checked:
     upstreams: dict[str, Placed[Upstream]] = field(default_factory=dict)
     gateways: dict[str, Placed[Gateway]] = field(default_factory=dict)
     problems: list[FileProblem] = field(default_factory=list)
+    files: list[DefinitionFile] = field(default_factory=list)
+    """The sound ones."""
 
 
 def check_files(paths: Iterable[Path]) -> Checked:
     """Read all definition files under `paths`, and find every problem that would keep one from being served."""
     files, problems = documents.load(paths, _not_servable)
-    checked = Checked(problems=problems)
+    checked = Checked(problems=problems, files=files)
     for file in files:
         checked.upstreams.update((placed.value.name, placed) for placed in file.upstreams)
         checked.gateways.update((placed.value.name, placed) for placed in file.gateways)
     return checked
+
+
+def warnings(checked: Checked, *, envoys: int = 1) -> list[FileProblem]:
+    """What is legal in definitions and will surprise, file by file. `envoys`: how many receive them."""
+    places = {
+        placed.value.name: (file.path, index) for file in checked.files for index, placed in enumerate(file.upstreams)
+    }
+    found: dict[str, list[Problem]] = {}
+    for each in lint((placed.value for placed in checked.upstreams.values()), envoys=envoys):
+        path, index = places[each.upstream]
+        found.setdefault(path, []).append(Problem(("upstreams", index, *each.location), f"warning: {each}"))
+    return [placed for path, problems in found.items() for placed in documents.locate(path, problems)]
 
 
 def _not_servable(definition: Upstream | Gateway) -> list[Problem]:

@@ -98,6 +98,7 @@ class Publisher:
             made = await self._for_all_dialects(accepted, compiled)
             before = {key: self._served(Dialect.ADS, key) for key in accepted} if self._loaded else {}
             self._put_in_force(accepted, made)
+            self._reports.tell_lints({key: given and given.definition for key, given in accepted.items()})
             tell_applied({key: _effects(old, self._served(Dialect.ADS, key)) for key, old in before.items()})
             # What is refused is tried again with every change, and its names must not be looked up anew each time.
             kept = {host for refused in self._refused.values() for host in hosts_of(refused.definition)}
