@@ -47,7 +47,7 @@ SURPRISING: list[tuple[str, Location, Upstream]] = [
     (
         "one-bad-url",
         ("envoy", "outlier_detection", "always_eject_one_host"),
-        upstream(*TWO, health_checks=BOTH, envoy=ONE_HOST),
+        upstream(*THREE, health_checks=BOTH, envoy=ONE_HOST),
     ),
     ("last-target-ejected", PERCENT, upstream(*TWO, health_checks=BOTH)),
     ("last-target-ejected", PERCENT, upstream(*THREE, health_checks=passive(67, active={}))),

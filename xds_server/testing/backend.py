@@ -21,7 +21,8 @@ class Backend:
 
     `GET /healthz` is answered by `healthy` (200 or 503) and counted apart, in `probes`.
     `GET /stream?chunks=5&every=0.2` sends that many chunks (default 5), one every so many seconds (default 0.1).
-    `GET /status/500` is answered with that status. Everything else is answered with `status` after `delay` seconds. These three may be changed at any time.
+    `GET /status/500` is answered with that status. Everything else is answered with `status` after `delay` seconds.
+    `healthy`, `status` and `delay` may be changed at any time.
     """
 
     def __init__(

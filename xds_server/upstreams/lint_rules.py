@@ -139,7 +139,7 @@ def _ejection(upstream: Upstream) -> Iterator[Said]:
         )
     elif hosts and hosts - hosts * percent // 100 == 1 and not upstream.sends_to_all_when_unhealthy:
         if upstream.health_checks.active is not None:
-            message = f"while one of the {hosts} targets fails its probes, every other one may be ejected: requests are then 503"
+            message = f"while one of {hosts} targets fails its probes, all others may be ejected: requests are then 503"
             yield Said(_PERCENT, "last-target-ejected", message, "write on_all_unhealthy: send-all, or add a target")
     elif hosts == 1:
         message = "the only target may be ejected, but is used all the same when all are: passive checks change nothing"
