@@ -46,11 +46,12 @@ def overlap_begins(rig: Rig, name: str, count: int = 1) -> None:
     "Target states", "all targets with active checks are replaced in one edit without a failed request"
 )
 def test_all_targets_at_once(rig: Rig, backends: Backends) -> None:
-    """One by one, two by two, and in a priority that has a standby."""
+    """One by one, two by two, in a priority that has a standby, and with checks that change as well."""
     a, b, c, d = backends
     standby = target(d, priority=1)
-    before = {"one": [target(a)], "two": [target(a), target(c)], "first": [target(a), standby]}
-    after = {"one": [target(b)], "two": [target(b), target(d)], "first": [target(b), standby]}
+    before = {"one": [target(a)], "two": [target(a), target(c)], "first": [target(a), standby], "edited": [target(a)]}
+    after = {"one": [target(b)], "two": [target(b), target(d)], "first": [target(b), standby], "edited": [target(b)]}
+    edited = {"health_checks": {"active": {**CHECKED["health_checks"]["active"], "interval": "300ms"}}}
     for name, targets in before.items():
         rig.upstream(name, *targets, **CHECKED)
     rig.serves("two", a, c)
@@ -62,12 +63,13 @@ def test_all_targets_at_once(rig: Rig, backends: Backends) -> None:
         loads = {name: stack.enter_context(rig.load(name)) for name in before}
         loads["first"].wait_for(40)
         for name, targets in after.items():
-            rig.upstream(name, *targets, **CHECKED)
+            rig.upstream(name, *targets, **(edited if name == "edited" else CHECKED))
         for name in after:
             overlap_begins(rig, name)
         rig.serves("one", b)
         rig.serves("two", b, d)
         rig.serves("first", b, d)
+        rig.serves("edited", b)
         for load in loads.values():
             load.wait_for(8)
         b.delay = d.delay = 0

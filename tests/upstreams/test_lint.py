@@ -1,5 +1,6 @@
 """What is legal and will surprise: each lint where it belongs, and not where it does not."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,6 +165,13 @@ def test_limits_of_a_fleet() -> None:
 def test_lints_are_in_the_order_of_the_definitions() -> None:
     many = [upstream(*ONE, name=name, hash_on=[{"path": True}]) for name in "cab"]
     assert [each.upstream for each in lint(many)] == ["c", "a", "b"]
+
+
+def test_every_code_is_in_the_docs(root: Path) -> None:
+    text = (root / "docs" / "lints.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1].strip(" *`") for line in text.splitlines() if line.startswith("| `")]
+    together = {"probed-differently", "many-probes", "limits-per-envoy"}
+    assert sorted(rows) == sorted({code for code, _, _ in SURPRISING} | together)
 
 
 def test_every_rule_is_tried() -> None:
