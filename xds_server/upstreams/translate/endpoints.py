@@ -15,7 +15,7 @@ from xds_server.upstreams.translate.host_names import endpoint_hostname
 from xds_server.upstreams.translate.messages import socket_address
 
 Addresses = Mapping[str, Sequence[str]]
-"""Host name -> IP addresses that the control plane resolved; empty when unknown."""
+"""_Host name -> IP addresses that the control plane resolved; empty when unknown."""
 
 METADATA_NAMESPACE = "xds-server"
 """Where a target's labels are in `LbEndpoint.metadata`: not a namespace that load balancing reads."""
@@ -28,7 +28,7 @@ _STATUS = health_check_pb2.HealthStatus
 _MOST_RESOLVED_HOSTS = 10_000
 
 
-class Host(NamedTuple):
+class _Host(NamedTuple):
     """One endpoint and where it goes. Sorted by all but the target: equal definitions give equal bytes."""
 
     priority: int
@@ -36,6 +36,10 @@ class Host(NamedTuple):
     address: str
     port: int
     target: Target
+
+
+Host = _Host
+"""What others may read of an endpoint."""
 
 
 def envoy_resolves(upstream: Upstream) -> bool:
@@ -56,7 +60,7 @@ def endpoints(upstream: Upstream, addresses: Addresses | None = None) -> Any:
     return _assignment(upstream, eds_name(upstream), _resolved_hosts(upstream, addresses or {}))
 
 
-def enabled_hosts(upstream: Upstream, addresses: Addresses) -> dict[tuple[str, int], Host]:
+def enabled_hosts(upstream: Upstream, addresses: Addresses) -> dict[tuple[str, int], _Host]:
     """The endpoints of an assignment that may get new requests, by address and port."""
     hosts = _resolved_hosts(upstream, addresses)
     return {(host.address, host.port): host for host in hosts if is_enabled(host.target)}
@@ -93,18 +97,18 @@ def _probe_settings(check: TargetHealthCheck) -> str | None:
     return None if check == _NO_SETTINGS else check.model_dump_json()
 
 
-def _resolved_hosts(upstream: Upstream, addresses: Addresses) -> list[Host]:
+def _resolved_hosts(upstream: Upstream, addresses: Addresses) -> list[_Host]:
     return _hosts(upstream, lambda target: addresses.get(target.host, ()) if target.needs_resolving else (target.host,))
 
 
-def _hosts(upstream: Upstream, resolve: Callable[[Target], Iterable[str]]) -> list[Host]:
+def _hosts(upstream: Upstream, resolve: Callable[[Target], Iterable[str]]) -> list[_Host]:
     found = (
-        Host(target.priority, _parts(target.locality), address, target.port, target)
+        _Host(target.priority, _parts(target.locality), address, target.port, target)
         for target in upstream.targets
         if _is_sent(upstream, target)
         for address in resolve(target)
     )
-    first: dict[tuple[str, int], Host] = {}
+    first: dict[tuple[str, int], _Host] = {}
     for host in sorted(found, key=lambda host: (*host[:4], -_status(host.target))):
         first.setdefault((host.address, host.port), host)
     return list(first.values())
@@ -125,7 +129,7 @@ def _status(target: Target) -> int:
     return int(_STATUS.UNKNOWN)
 
 
-def _assignment(upstream: Upstream, name: str, hosts: list[Host]) -> Any:
+def _assignment(upstream: Upstream, name: str, hosts: list[_Host]) -> Any:
     assignment = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
     per_priority = Counter(host.priority for host in hosts)
     scale = sum(host.target.weight for host in hosts) // _MOST_WEIGHT + 1
@@ -143,7 +147,7 @@ def _assignment(upstream: Upstream, name: str, hosts: list[Host]) -> Any:
     return assignment
 
 
-def _endpoint(upstream: Upstream, host: Host, scale: int) -> Any:
+def _endpoint(upstream: Upstream, host: _Host, scale: int) -> Any:
     target = host.target
     endpoint = endpoint_components_pb2.LbEndpoint(health_status=_status(target))
     endpoint.endpoint.address.CopyFrom(socket_address(host.address, host.port))
