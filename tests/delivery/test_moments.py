@@ -133,14 +133,29 @@ async def test_replaced_targets_stay_for_an_overlap_in_every_dialect(time: Time)
             time.seconds = 100
             await publisher.apply(change(upstream("a", "10.0.0.2", **ACTIVE)))
             assert addresses(publisher) == addresses(publisher, Dialect.PER_TYPE) == both
-            await arrives(publisher, NODES[Dialect.REST])
-            assert addresses(publisher, Dialect.REST) == both
+            await arrives(publisher, NODES[Dialect.PER_TYPE_DELTA])
+            assert addresses(publisher, Dialect.PER_TYPE_DELTA) == both
             time.seconds = 101.5
             await until(lambda: addresses(publisher) == {"10.0.0.2"})
-            for dialect in (Dialect.PER_TYPE, Dialect.REST):
-                await until(lambda dialect=dialect: addresses(publisher, dialect) == {"10.0.0.2"})  # type: ignore[misc]
+            assert (
+                addresses(publisher, Dialect.PER_TYPE) == addresses(publisher, Dialect.PER_TYPE_DELTA) == {"10.0.0.2"}
+            )
     told = [(log["event"], log["replaced_targets"]) for log in logs if log["event"].startswith("overlap")]
     assert told == [("overlap.serving", "10.0.0.1:80"), ("overlap.ended", "")]
+
+
+async def test_an_overlap_lasts_until_envoys_that_poll_have_seen_it(time: Time) -> None:
+    publisher = Publisher(clock=time.clock)
+    await publisher.apply(change(upstream("a", "10.0.0.1", **ACTIVE)))
+    await arrives(publisher, NODES[Dialect.REST])
+    async with running(publisher):
+        time.seconds = 100
+        await publisher.apply(change(upstream("a", "10.0.0.2", **ACTIVE)))
+        time.seconds = 107.9
+        await asyncio.sleep(0.05)
+        assert addresses(publisher, Dialect.REST) == {"10.0.0.1", "10.0.0.2"}
+        time.seconds = 108
+        await until(lambda: addresses(publisher, Dialect.REST) == {"10.0.0.2"})
 
 
 async def test_a_refused_edit_changes_nothing_of_an_overlap(time: Time) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,37 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 def backends() -> Iterator[Backends]:
     with Backends("a", "b", "c", "d") as servers:
         yield servers
+
+
+class Polled:
+    """An Envoy that polls, whose upstream's only target is replaced while the tests of this file run, as it takes so long."""
+
+    def __init__(self, directory: Path, stack: ExitStack) -> None:
+        self.a, self.b = stack.enter_context(Backend("a")), stack.enter_context(Backend("b"))
+        self._rig = Rig(directory, protocol="rest")
+        self._define(self.a)  # before its first poll
+        stack.enter_context(self._rig)
+        self._rig.serves("polled", self.a)
+        self._rig.routes("polled")
+        self.load = stack.enter_context(self._rig.load("polled", rate=100))
+        self.load.wait_for(20)
+        self.b.delay = SLOW
+        self._define(self.b)
+
+    def _define(self, backend: Backend) -> None:
+        self._rig.upstream("polled", target(backend), **CHECKED)
+
+    def wait(self) -> None:
+        """Until Envoy has seen the last of it."""
+        seen = {self.b.address: "HEALTHY"}
+        self._rig.envoy.wait_until(lambda: self._rig.envoy.endpoints("polled") == seen, 30, "the new target alone")
+        self.load.wait_for(8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def polled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Polled]:
+    with ExitStack() as stack:
+        yield Polled(tmp_path_factory.mktemp("polled"), stack)
 
 
 def overlaps(rig: Rig, name: str) -> list[str]:
@@ -182,3 +214,12 @@ def test_all_addresses_of_a_name_at_once() -> None:
             load.wait_for(8)
     assert load.failures == 0, load.errors
     assert min(load.backends["a"], load.backends["b"]) > 0
+
+
+@pytest.mark.feature(
+    "Target states", "all targets are replaced in one edit without a failed request for Envoys that poll, too"
+)
+def test_all_targets_at_once_for_an_envoy_that_polls(polled: Polled) -> None:
+    polled.wait()
+    assert polled.load.failures == 0, polled.load.errors
+    assert min(polled.load.backends["a"], polled.load.backends["b"]) > 0

@@ -66,15 +66,17 @@ class Moments:
         self._overlaps: Schedule[Key] = Schedule()
         self._changed = asyncio.Event()
 
-    def inputs(self, wanted: Mapping[Key, Definition | None], addresses: Addresses) -> dict[Key, Input | None]:
-        """What to serve of definitions now."""
+    def inputs(
+        self, wanted: Mapping[Key, Definition | None], addresses: Addresses, *, polled: bool = False
+    ) -> dict[Key, Input | None]:
+        """What to serve of definitions now. `polled`: there are Envoys that poll."""
         now, tick = self._clock.wall(), self._clock.monotonic()
         made: dict[Key, Input | None] = {}
         for key, definition in wanted.items():
             if definition is None or not isinstance(definition.value, Upstream):
                 made[key] = definition and Input(definition, definition.value, addresses)
                 continue
-            planned = plan(self._histories.get(key), as_of(definition.value, now), addresses, tick)
+            planned = plan(self._histories.get(key), as_of(definition.value, now), addresses, tick, polled=polled)
             deadline = next_deadline(definition.value, now)
             then = deadline.timestamp() if deadline else None
             made[key] = Input(definition, planned.upstream, planned.addresses, planned, then)

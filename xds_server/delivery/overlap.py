@@ -18,16 +18,19 @@ from xds_server.upstreams.translate import Addresses, Host, eds_name, enabled_ho
 
 MARGIN: Final = timedelta(seconds=1)
 """For the change to arrive and the first probe to be sent."""
+POLLED: Final = timedelta(seconds=8)
+"""At least, where Envoys poll: every 5 s and up to 1 s more, and what comes and goes in between they would never see."""
 LONGEST: Final = timedelta(seconds=10)
 
 Place = tuple[str, int]
 """Address and port of an endpoint, by which Envoy knows it."""
 
 
-def length(active: ActiveHealthCheck) -> float:
-    """Seconds in which a new target's first probe ends, well or not."""
+def length(active: ActiveHealthCheck, *, polled: bool = False) -> float:
+    """Seconds in which a new target's first probe ends, well or not. `polled`: for Envoys that poll, too."""
     jitter: timedelta = getattr(active, "initial_jitter", None) or timedelta(0)
-    return min(active.timeout + jitter + MARGIN, LONGEST).total_seconds()
+    least = POLLED if polled else timedelta(0)
+    return min(max(active.timeout + jitter + MARGIN, least), LONGEST).total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Plan(NamedTuple):
     """When to plan anew, though nothing changes."""
 
 
-def plan(before: History | None, upstream: Upstream, addresses: Addresses, now: float) -> Plan:
+def plan(before: History | None, upstream: Upstream, addresses: Addresses, now: float, *, polled: bool = False) -> Plan:
     """What to serve of `upstream` at `now`, in seconds of any one clock. `before`: of what is served; None for nothing."""
     active = upstream.health_checks.active
     if active is None or envoy_resolves(upstream):
@@ -64,10 +67,11 @@ def plan(before: History | None, upstream: Upstream, addresses: Addresses, now: 
     own = {t.host: tuple(addresses.get(t.host, ())) for t in upstream.targets if t.needs_resolving}
     if before is None or eds_name(before.upstream) != eds_name(upstream):
         return Plan(upstream, addresses, History(upstream, own), None)
+    new_for = length(active, polled=polled)
     serving, served = enabled_hosts(upstream, own), enabled_hosts(before.upstream, before.addresses)
     known = {**before.kept, **served}
     came = {place: before.since.get(place) if place in known else now for place in {**known, **serving}}
-    since = {place: at for place, at in came.items() if at is not None and at + length(active) > now}
+    since = {place: at for place, at in came.items() if at is not None and at + new_for > now}
     usable = {h.priority for place, h in serving.items() if place not in since or h.target.health_check.disabled}
     waiting = {host.priority for host in serving.values()} - usable
     gone = _not_by_hand({place: host for place, host in known.items() if place not in serving}, upstream, own)
@@ -78,7 +82,7 @@ def plan(before: History | None, upstream: Upstream, addresses: Addresses, now: 
     with_kept = _with_targets(upstream, [host.target for host in kept.values()])
     if eds_name(with_kept) != eds_name(upstream):
         return plain
-    until = min(at for place, at in since.items() if place in serving) + length(active)
+    until = min(at for place, at in since.items() if place in serving) + new_for
     return Plan(with_kept, _with_addresses(addresses, own, kept), History(upstream, own, since, kept), until)
 
 

@@ -89,7 +89,7 @@ class Publisher:
             hosts = {host for definition in wanted.values() for host in hosts_of(definition)}
             hosts |= {host for refused in self._refused.values() for host in hosts_of(refused.definition)}
             await self.resolver.add(hosts)
-            inputs = self.moments.inputs(wanted, self.resolver.addresses)
+            inputs = self._now(wanted)
             compiled, problems = await self._compile(inputs, Dialect.ADS)
             problems |= self._in_force.claimed_twice({key: d for key, d in wanted.items() if key not in problems})
             self._refuse({key: _Refused(d, problems[key]) for key, d in wanted.items() if d and key in problems})
@@ -120,7 +120,7 @@ class Publisher:
 
     async def _again(self, keys: Iterable[Key]) -> None:
         """Compile what is in force once more: something beside the definitions has changed."""
-        inputs = self.moments.inputs({key: self._in_force.definitions[key] for key in keys}, self.resolver.addresses)
+        inputs = self._now({key: self._in_force.definitions[key] for key in keys})
         compiled, _ = await self._compile(inputs, Dialect.ADS)
         accepted = {key: inputs[key] for key in compiled}
         self._put_in_force(accepted, await self._for_all_dialects(accepted, compiled))
@@ -129,11 +129,9 @@ class Publisher:
         """Compile everything for a dialect that nobody asked in before. Its clients are held until that is done."""
         missed = self._starting[dialect].missed
         try:
-            definitions = dict(self._in_force.definitions)
-            compiled = await self._for_dialect(self.moments.inputs(definitions, self.resolver.addresses), dialect)
+            compiled = await self._for_dialect(self._now(self._in_force.definitions), dialect)
             async with self._turn:
-                changed = {key: self._in_force.definitions.get(key) for key in missed}
-                late = self.moments.inputs(changed, self.resolver.addresses)
+                late = self._now({key: self._in_force.definitions.get(key) for key in missed})
                 kept = {key: made for key, made in compiled.items() if key not in late}
                 self._compiled[dialect] = kept | await self._for_dialect(late, dialect)
                 for group in self._groups.values():
@@ -145,6 +143,10 @@ class Publisher:
             del self._starting[dialect]
 
     # Compiling
+
+    def _now(self, wanted: Mapping[Key, Definition | None]) -> dict[Key, Input | None]:
+        """Definitions as they are to be served at this moment."""
+        return self.moments.inputs(wanted, self.resolver.addresses, polled=Dialect.REST in self._compiled)
 
     async def _for_all_dialects(self, accepted: _Wanted, for_ads: _Made) -> dict[Dialect, _Made]:
         """What definitions that are in order become, for every dialect in use."""

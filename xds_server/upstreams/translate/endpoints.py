@@ -15,7 +15,7 @@ from xds_server.upstreams.translate.host_names import endpoint_hostname
 from xds_server.upstreams.translate.messages import socket_address
 
 Addresses = Mapping[str, Sequence[str]]
-"""_Host name -> IP addresses that the control plane resolved; empty when unknown."""
+"""Host name -> IP addresses that the control plane resolved; empty when unknown."""
 
 METADATA_NAMESPACE = "xds-server"
 """Where a target's labels are in `LbEndpoint.metadata`: not a namespace that load balancing reads."""
