@@ -42,8 +42,8 @@ class Polled:
         self._rig = Rig(directory, protocol="rest")
         self._define(self.a)  # before its first poll
         stack.enter_context(self._rig)
-        self._rig.serves("polled", self.a)
         self._rig.routes("polled")
+        self._rig.serves("polled", self.a)
         self.load = stack.enter_context(self._rig.load("polled", rate=100))
         self.load.wait_for(20)
         self.b.delay = SLOW
