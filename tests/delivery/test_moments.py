@@ -151,10 +151,10 @@ async def test_an_overlap_lasts_until_envoys_that_poll_have_seen_it(time: Time) 
     async with running(publisher):
         time.seconds = 100
         await publisher.apply(change(upstream("a", "10.0.0.2", **ACTIVE)))
-        time.seconds = 107.9
+        time.seconds = 111.9
         await asyncio.sleep(0.05)
         assert addresses(publisher, Dialect.REST) == {"10.0.0.1", "10.0.0.2"}
-        time.seconds = 108
+        time.seconds = 112
         await until(lambda: addresses(publisher, Dialect.REST) == {"10.0.0.2"})
 
 

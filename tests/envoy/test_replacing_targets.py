@@ -53,9 +53,9 @@ class Polled:
         self._rig.upstream("polled", target(backend), **CHECKED)
 
     def wait(self) -> None:
-        """Until Envoy has seen the last of it."""
-        seen = {self.b.address: "HEALTHY"}
-        self._rig.envoy.wait_until(lambda: self._rig.envoy.endpoints("polled") == seen, 30, "the new target alone")
+        """Until the new target is used."""
+        envoy = self._rig.envoy
+        envoy.wait_until(lambda: envoy.endpoints("polled")[self.b.address] == "HEALTHY", 30, "the new target")
         self.load.wait_for(8)
 
 

@@ -18,9 +18,9 @@ from xds_server.upstreams.translate import Addresses, Host, eds_name, enabled_ho
 
 MARGIN: Final = timedelta(seconds=1)
 """For the change to arrive and the first probe to be sent."""
-POLLED: Final = timedelta(seconds=8)
-"""At least, where Envoys poll: every 5 s and up to 1 s more, and what comes and goes in between they would never see."""
 LONGEST: Final = timedelta(seconds=10)
+POLLED: Final = timedelta(seconds=12)
+"""Where Envoys poll, every 5 s to 10 s: what comes and goes in between they would never see."""
 
 Place = tuple[str, int]
 """Address and port of an endpoint, by which Envoy knows it."""
@@ -29,8 +29,8 @@ Place = tuple[str, int]
 def length(active: ActiveHealthCheck, *, polled: bool = False) -> float:
     """Seconds in which a new target's first probe ends, well or not. `polled`: for Envoys that poll, too."""
     jitter: timedelta = getattr(active, "initial_jitter", None) or timedelta(0)
-    least = POLLED if polled else timedelta(0)
-    return min(max(active.timeout + jitter + MARGIN, least), LONGEST).total_seconds()
+    probed = min(active.timeout + jitter + MARGIN, LONGEST)
+    return (max(probed, POLLED) if polled else probed).total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
