@@ -47,7 +47,8 @@ def serve(envoy: TranslatedEnvoy, long: dict[str, Any]) -> Serve:
 
     def one(targets: list[dict[str, Any]], **fields: Any) -> str:
         name = next(FRESH)
-        envoy.serve_with_gateways({"upstreams": [long, {"name": name, "targets": targets, "envoy": AT_ONCE, **fields}]})
+        upstream = {"name": name, "targets": targets, "envoy": AT_ONCE, **fields}
+        envoy.serve_with_gateways({"upstreams": [long, upstream]})
         return name
 
     return one
@@ -116,13 +117,25 @@ def test_a_bad_url(envoy: TranslatedEnvoy, backends: Backends, serve: Serve, act
 @pytest.mark.feature(
     "Passive health checks", "on_all_unhealthy: fail lets one bad URL take an upstream down; a lint says so"
 )
-def test_a_bad_url_where_fail_was_asked_for(envoy: TranslatedEnvoy, backends: Backends, serve: Serve) -> None:
+@pytest.mark.parametrize("how", ["fail", "cap", "override"])
+def test_a_bad_url_where_all_may_be_ejected(envoy: TranslatedEnvoy, backends: Backends, serve: Serve, how: str) -> None:
     a, b, *_ = backends
-    fields = {"targets": [target(a), target(b)], "health_checks": {"passive": PASSIVE}, "on_all_unhealthy": "fail"}
+    fields: dict[str, Any] = {"targets": [target(a), target(b)], "health_checks": {"passive": PASSIVE}}
+    if how == "fail":
+        fields["on_all_unhealthy"] = "fail"
+    elif how == "cap":
+        fields["health_checks"] = {"active": ACTIVE, "passive": {**PASSIVE, "max_ejection_percent": 100}}
+    else:
+        fields |= {
+            "targets": [target(a)],
+            "health_checks": {"active": ACTIVE, "passive": {**PASSIVE, "max_ejection_percent": 99}},
+        }
+        fields["envoy"] = {**AT_ONCE, "outlier_detection": {"always_eject_one_host": True}}
     name = serve(**fields)
-    envoy.envoy.wait_until(lambda: send(envoy.port("public"), name, 12, BAD_URL) and ejected(envoy, name) == 2)
+    count = len(fields["targets"])
+    envoy.envoy.wait_until(lambda: send(envoy.port("public"), name, 12, BAD_URL) and ejected(envoy, name) == count)
     envoy.envoy.wait_until(lambda: send(envoy.port("public"), name, 10) == {"503": 10})
-    assert codes(**fields) == ["one-bad-url"]
+    assert "one-bad-url" in codes(**fields)
 
 
 @pytest.mark.feature(
@@ -200,6 +213,60 @@ def test_send_all_and_what_was_taken_out(envoy: TranslatedEnvoy, backends: Backe
     envoy.envoy.wait_for_endpoints(name, {a.address: "FAILED_ACTIVE_HC"})
     envoy.envoy.wait_until(lambda: send(envoy.port("public"), name, 10) == {"a": 10})
     assert [backend.count for backend in (b, c, d)] == [0, 0, 0]
+
+
+@pytest.mark.feature("Localities and failover", "without any checks nothing ever fails over, as a lint says")
+def test_failover_without_checks(envoy: TranslatedEnvoy, backends: Backends, serve: Serve) -> None:
+    a, b, *_ = backends
+    fields = {"targets": [target(a), target(b, priority=1)]}
+    name = serve(**fields)
+    a.close()
+    assert send(envoy.port("public"), name, 20) == {"503": 20}
+    assert codes(**fields) == ["failover-without-checks"]
+
+
+@pytest.mark.feature("Localities and failover", "weights share nothing between priorities, as a lint says")
+def test_weights_across_priorities(envoy: TranslatedEnvoy, backends: Backends, serve: Serve) -> None:
+    a, b, *_ = backends
+    targets = [target(a), target(b, weight=9, priority=1)]
+    fields = {"targets": targets, "algorithm": "weighted-round-robin", "health_checks": {"active": ACTIVE}}
+    name = serve(**fields)
+    envoy.envoy.wait_for_endpoints(name, {a.address: "HEALTHY", b.address: "HEALTHY"})
+    assert send(envoy.port("public"), name, 20) == {"a": 20}
+    assert codes(**fields) == ["weights-across-priorities"]
+
+
+@pytest.mark.feature(
+    "Localities and failover",
+    "proportional with send-all reaches failing targets of more than 100 early, as a lint says",
+)
+def test_panic_too_early(envoy: TranslatedEnvoy, backends: Backends, serve: Serve) -> None:
+    a, *_ = backends
+    dead = [{"host": f"127.0.1.{number}", "port": a.port} for number in range(1, 105)]
+    fields = {"targets": [target(a), *dead], "health_checks": {"active": {**ACTIVE, "interval": "500ms"}}}
+    fields |= {"failover": "proportional", "on_all_unhealthy": "send-all"}
+    name = serve(**fields)
+    envoy.envoy.wait_until(lambda: sorted(envoy.envoy.endpoints(name).values())[-2:] == ["FAILED_ACTIVE_HC", "HEALTHY"])
+    envoy.envoy.wait_until(lambda: send(envoy.port("public"), name, 105)["503"] > 90, 10, "requests to failing targets")
+    assert codes(**fields) == ["panic-too-early"]
+
+
+@pytest.mark.feature(
+    "Limits, retries and timeouts", "max_pending_requests: 0 with HTTP/1.1 fails every request, as a lint says"
+)
+def test_no_pending_requests(envoy: TranslatedEnvoy, backends: Backends, serve: Serve) -> None:
+    a, *_ = backends
+    fields = {"targets": [target(a)], "limits": {"max_pending_requests": 0}}
+    assert send(envoy.port("public"), serve(**fields), 5) == {"503": 5}
+    assert codes(**fields) == ["no-pending-requests"]
+
+
+@pytest.mark.feature("Load balancing", "hash_on means nothing to an algorithm that does not hash, as a lint says")
+def test_hash_on_ignored(envoy: TranslatedEnvoy, backends: Backends, serve: Serve) -> None:
+    a, b, *_ = backends
+    fields = {"targets": [target(a), target(b)], "hash_on": [{"path": True}]}
+    assert send(envoy.port("public"), serve(**fields), 10, "/same") == {"a": 5, "b": 5}
+    assert codes(**fields) == ["hash-on-ignored"]
 
 
 @pytest.mark.feature("Gateways", "no request reaches the control plane through a listener, and an unknown host is 404")

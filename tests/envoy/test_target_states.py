@@ -192,7 +192,7 @@ def test_streams_are_finished(rig: Rig) -> None:
         for way, kind in ways:
             rig.routes(f"stream-{way}-{kind}")
             rig.forwards(f"stream-{way}-{kind}")
-        streams = [Stream(rig, f"stream-{way}-{kind}", backends[f"{way}-{kind}"], 75) for way, kind in ways]
+        streams = [Stream(rig, f"stream-{way}-{kind}", backends[f"{way}-{kind}"], 60) for way, kind in ways]
         write(1)
         for stream in streams:
             rig.envoy.wait_until(lambda s=stream: third.address in rig.envoy.endpoints(s.host), 10, stream.host)
