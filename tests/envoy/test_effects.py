@@ -12,6 +12,7 @@ pytestmark = pytest.mark.envoy
 
 CHECKED = {"health_checks": {"active": {"path": "/healthz", "interval": "1s"}}}
 PASSIVE = {"health_checks": {"passive": {}}}
+PROBED = "connections, probe results"
 ZONE = {"locality": {"zone": "z"}}
 
 
@@ -22,11 +23,13 @@ class Edit(NamedTuple):
     after: dict[str, Any]
     effect: str
     target: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
-    drops: str = "connections"
+    drops: str = ""
 
 
-def of_target(before: dict[str, Any], after: dict[str, Any], effect: str = "endpoints", **fields: Any) -> Edit:
-    return Edit(fields, fields, effect, (before, after), drops="connections, probe results")
+def of_target(
+    before: dict[str, Any], after: dict[str, Any], effect: str = "endpoints", drops: str = "", **fields: Any
+) -> Edit:
+    return Edit(fields, fields, effect, (before, after), drops)
 
 
 EDITS = {
@@ -40,16 +43,18 @@ EDITS = {
     ),
     "drain-over": of_target({"state": "draining"}, {"state": "draining", "drain_until": "2020-01-01T00:00:00Z"}),
     "priority": of_target({}, {"priority": 1}),
-    "locality": of_target({}, ZONE),
+    "locality": of_target({}, ZONE, drops="connections of 1 target(s)"),
     "target-labels": of_target({}, {"labels": {"a": "b"}}),
     "target-text": of_target({}, {"description": "words"}, "nothing"),
-    "probe-hostname": of_target({}, {"health_check": {"hostname": "x"}}, "cluster rebuild, endpoints", **CHECKED),
+    "probe-hostname": of_target(
+        {}, {"health_check": {"hostname": "x"}}, "cluster rebuild, endpoints", PROBED, **CHECKED
+    ),
     "probe-of-none": of_target({}, {"health_check": {"port": 9}}, "nothing"),
     "failover": Edit({}, {"failover": "proportional"}, "nothing"),
     "description": Edit({}, {"description": "words", "labels": {"a": "b"}}, "nothing"),
     "hash-of-none": Edit({}, {"hash_on": [{"path": True}]}, "nothing"),
     "hostnames": Edit({}, {"hostnames": ["effects.example"]}, "routes"),
-    "host-header": Edit({}, {"host_header": "target"}, "routes, endpoints"),
+    "host-header": Edit({}, {"host_header": "target"}, "routes, endpoints", drops="connections of 2 target(s)"),
     "timeout": Edit({}, {"timeout": "3s"}, "cluster rebuild, routes"),
     "retries": Edit({}, {"retries": {}}, "cluster rebuild, routes"),
     "algorithm": Edit({}, {"algorithm": "maglev"}, "cluster rebuild"),
@@ -59,7 +64,7 @@ EDITS = {
     "slow-start": Edit({}, {"slow_start": {"window": "1s"}}, "cluster rebuild"),
     "override": Edit({}, {"envoy": {"per_connection_buffer_limit_bytes": 9999}}, "cluster rebuild"),
     "checks": Edit({}, CHECKED, "cluster rebuild"),
-    "no-checks": Edit(CHECKED, {}, "cluster rebuild", drops="connections, probe results"),
+    "no-checks": Edit(CHECKED, {}, "cluster rebuild", drops=PROBED),
     "no-ejection": Edit(PASSIVE, {}, "cluster rebuild, endpoints", drops="connections, ejections"),
     "nodes": Edit({}, {"nodes": {"clusters": ["tests"]}}, "other nodes"),
 }
@@ -115,7 +120,7 @@ def test_upstreams(rig: Rig, backends: Backends, edit: str) -> None:
     rig.upstream(edit, target(a, **target_after), target(b), **after)
     said = applied(rig, edit)
     assert said["effect"] == effect
-    assert said["drops"] == (drops if "rebuild" in effect else "")
+    assert said["drops"] == (drops or ("connections" if "rebuild" in effect else ""))
     seen = {*effect.split(", ")} & was.keys()
     rig.envoy.wait_until(lambda: kinds(was, counted(rig, edit)) >= seen, 10, f"{seen} of {edit}")
     settle(rig, b)
@@ -181,3 +186,22 @@ def test_what_is_lost(rig: Rig) -> None:
         rig.serves("lost", a, b)
         assert rig.send("lost", 10) == {"a": 5, "b": 5}
         assert b.accepted > 0
+
+
+@pytest.mark.feature("Target states", "edits of a target keep its connections, but for its place and its own host name")
+def test_connections_of_targets(rig: Rig) -> None:
+    with Backend("a") as a:
+        rig.upstream("kept", target(a))
+        rig.serves("kept", a)
+        rig.routes("kept")
+        assert rig.send("kept", 5) == {"a": 5}
+        edits = ({"weight": 5}, {"labels": {"a": "b"}}, {"priority": 3}, ZONE)
+        for count, more in enumerate(edits, 2):
+            updates = rig.envoy.stat("cluster.kept.update_success")
+            a.reset()
+            rig.upstream("kept", target(a, **more), failover="proportional")
+            said = applied(rig, "kept", count)
+            rig.envoy.wait_until(lambda n=updates: rig.envoy.stat("cluster.kept.update_success") > n, 10, str(more))
+            rig.serves("kept", a)
+            assert rig.send("kept", 5) == {"a": 5}
+            assert (a.accepted > 0) == (said["drops"] == "connections of 1 target(s)") == (more is ZONE)

@@ -115,7 +115,7 @@ def test_a_bad_url(envoy: TranslatedEnvoy, backends: Backends, serve: Serve, act
 
 
 @pytest.mark.feature(
-    "Passive health checks", "on_all_unhealthy: fail lets one bad URL take an upstream down; a lint says so"
+    "Passive health checks", "where all targets may be ejected, one bad URL takes an upstream down; a lint says so"
 )
 @pytest.mark.parametrize("how", ["fail", "cap", "override"])
 def test_a_bad_url_where_all_may_be_ejected(envoy: TranslatedEnvoy, backends: Backends, serve: Serve, how: str) -> None:
