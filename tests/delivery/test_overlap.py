@@ -2,8 +2,12 @@
 
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from xds_server.delivery.overlap import History, Plan, length, plan
 from xds_server.upstreams.model import ActiveHealthCheck, Upstream
+from xds_server.upstreams.translate import enabled_hosts
 
 ACTIVE: dict[str, Any] = {"active": {"timeout": "500ms"}}
 LENGTH = 1.5
@@ -181,3 +185,55 @@ def test_a_host_name_that_is_replaced_keeps_its_name_and_addresses() -> None:
     assert u.plan.addresses == {"a.example": ["10.0.0.1"]}
     assert [target.host for target in u.plan.upstream.targets] == ["10.0.0.2", "a.example"]
     assert u.edit(100.5, B, {"host": "a.example", "port": 80, "state": "disabled"}) == set()
+
+
+EDITS = st.lists(
+    st.tuples(
+        st.sampled_from([0.1, 0.7, 1.4, 1.5, 9.0]),  # seconds since the edit before
+        st.dictionaries(
+            st.sampled_from([1, 2, 3, 4]),
+            st.tuples(st.sampled_from(["enabled", "enabled", "draining", "disabled"]), st.integers(0, 1)),
+            max_size=4,
+        ),
+    ),
+    min_size=2,
+    max_size=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(EDITS)
+def test_whatever_is_edited_something_that_is_proven_stays(
+    edits: list[tuple[float, dict[int, tuple[str, int]]]],
+) -> None:
+    u, now, present = Upstreams(), 0.0, dict[str, float]()
+    due: float | None = None
+    for wait, targets in edits:
+        now += wait
+        written = [
+            {"host": f"10.0.0.{n}", "port": 80, "state": state, "priority": priority}
+            for n, (state, priority) in targets.items()
+        ]
+        while due is not None and due <= now:  # the timer, which is never late here
+            u.history = plan(u.history, u.plan.history.upstream if u.plan.history else u.plan.upstream, {}, due).history
+            present = {place: since for place, since in present.items() if place in served(u, due)}
+            due = u.plan.until
+        by_hand = {target["host"] for target in written if target["state"] != "enabled"}
+        proven = {place for place, since in present.items() if since + LENGTH <= now} - by_hand
+        u.edit(now, *written)
+        due, here = u.plan.until, served(u, now)
+        assert not here & by_hand
+        enabled = {str(target["host"]) for target in written if target["state"] == "enabled"}
+        assert enabled <= here
+        if proven and enabled:
+            assert here & proven, "requests would have nowhere to go until something new was probed"
+        if due is not None:
+            assert now < due <= now + LENGTH
+        present = {place: present.get(place, now) for place in here}
+
+
+def served(u: Upstreams, now: float) -> set[str]:
+    """The addresses that may get requests, with what is kept."""
+    assert u.history is not None
+    u.plan = plan(u.history, u.history.upstream, {}, now)
+    return {address for address, _ in enabled_hosts(u.plan.upstream, u.plan.addresses)}

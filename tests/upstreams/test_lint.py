@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from xds_server.upstreams.documents import locate
 from xds_server.upstreams.lint import MOST_PROBES, RULES, TOGETHER, Lint, lint
-from xds_server.upstreams.model import Upstream
+from xds_server.upstreams.model import Problem, Upstream
 from xds_server.upstreams.model.base import Location
 
 ACTIVE: dict[str, Any] = {"active": {}}
@@ -165,6 +166,16 @@ def test_limits_of_a_fleet() -> None:
 def test_lints_are_in_the_order_of_the_definitions() -> None:
     many = [upstream(*ONE, name=name, hash_on=[{"path": True}]) for name in "cab"]
     assert [each.upstream for each in lint(many)] == ["c", "a", "b"]
+
+
+def test_where_a_lint_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    place = Problem(("upstreams", 0, "targets", 1, "priority"), "late"), Problem(("upstreams", 0), "early")
+    path.write_text("upstreams:\n- name: a\n  targets:\n  - {host: a, port: 1}\n  - host: b\n    priority: 1\n")
+    shown = [f"{path}:2: upstreams[0]: early", f"{path}:6: upstreams[0].targets[1].priority: late"]
+    assert [str(each) for each in locate(path, place)] == shown
+    path.unlink()
+    assert [each.line for each in locate(path, place)] == [0, 0], "it was removed meanwhile"
 
 
 def test_every_code_is_in_the_docs(root: Path) -> None:

@@ -72,10 +72,8 @@ def plan(before: History | None, upstream: Upstream, addresses: Addresses, now: 
     known = {**before.kept, **served}
     came = {place: before.since.get(place) if place in known else now for place in {**known, **serving}}
     since = {place: at for place, at in came.items() if at is not None and at + new_for > now}
-    usable = {h.priority for place, h in serving.items() if place not in since or h.target.health_check.disabled}
-    waiting = {host.priority for host in serving.values()} - usable
     gone = _not_by_hand({place: host for place, host in known.items() if place not in serving}, upstream, own)
-    kept = {place: host for place, host in gone.items() if host.priority in waiting or (waiting and not usable)}
+    kept = _needed(gone, serving, since)
     plain = Plan(upstream, addresses, History(upstream, own, since), None)
     if not kept:
         return plain
@@ -84,6 +82,15 @@ def plan(before: History | None, upstream: Upstream, addresses: Addresses, now: 
         return plain
     until = min(at for place, at in since.items() if place in serving) + new_for
     return Plan(with_kept, _with_addresses(addresses, own, kept), History(upstream, own, since, kept), until)
+
+
+def _needed(
+    gone: Mapping[Place, Host], serving: Mapping[Place, Host], since: Mapping[Place, float]
+) -> dict[Place, Host]:
+    """Of what is gone, that of priorities in which everything is new; all of it where no priority has anything else."""
+    usable = {h.priority for place, h in serving.items() if place not in since or h.target.health_check.disabled}
+    waiting = {host.priority for host in serving.values()} - usable
+    return {place: host for place, host in gone.items() if host.priority in waiting or (waiting and not usable)}
 
 
 def _not_by_hand(gone: dict[Place, Host], upstream: Upstream, own: Addresses) -> dict[Place, Host]:
