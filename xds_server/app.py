@@ -41,7 +41,7 @@ async def serve(settings: Settings) -> None:
         xds_address = await _listen(running, "--xds-address", settings.xds_address, publisher.server)
         running.callback(log.info, "server.stopping")
         log.info("server.started", version=__version__, xds_address=xds_address, http_address=http_address)
-        await _until(stop, source.run(), publisher.resolver.run(), _announce(source))
+        await _until(stop, source.run(), publisher.resolver.run(), publisher.moments.run(), _announce(source))
 
 
 async def _listen(running: AsyncExitStack, option: str, address: str, server: DiscoveryServer | HttpServer) -> str:

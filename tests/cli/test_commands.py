@@ -69,6 +69,30 @@ def test_validate_of_nothing_is_a_problem(tmp_path: Path) -> None:
         assert str(path) in done.stdout
 
 
+def test_validate_warns_of_what_will_surprise_and_accepts_it(tmp_path: Path) -> None:
+    path = tmp_path / "surprising.yaml"
+    path.write_text(
+        "upstreams:\n"
+        "  - name: plain\n"
+        "  - name: payments\n"
+        "    targets:\n"
+        "      - {host: 10.0.0.1, port: 80}\n"
+        "      - host: 10.0.0.2\n"
+        "        port: 80\n"
+        "        priority: 1\n"
+        "    limits: {max_connections: 10}\n"
+    )
+    done = run("validate", path)
+    assert done.returncode == 0
+    (line,) = done.stdout.splitlines()
+    assert line.startswith(f"{path}:8: upstreams[1].targets[1].priority: warning: ")
+    assert line.endswith("[failover-without-checks]")
+    assert done.stderr == "sound: 2 upstream(s), 0 gateway(s), 1 warning(s)\n"
+    of_a_fleet = run("validate", path, "--envoys", "30").stdout.splitlines()
+    assert [line.split(": ")[0] for line in of_a_fleet] == [f"{path}:8", f"{path}:9"]
+    assert "max_connections 300" in of_a_fleet[1]
+
+
 @pytest.mark.envoy
 def test_validate_with_envoy_loads_everything(good: Path) -> None:
     done = run("validate", good, "--with-envoy")

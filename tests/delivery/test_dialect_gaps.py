@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from asking import ADS, ENVOYS, GRPC, NODES, PER_TYPE, REST, arrives, served
-from definitions import change, names, upstream
+from definitions import change, complaints, names, upstream
 from structlog.testing import capture_logs
 
 from xds_server.catalog.changes import Change
@@ -30,7 +30,7 @@ async def test_what_one_dialect_cannot_express_is_left_out_of_it_alone_and_said_
         await publisher.apply(change(upstream("a", protocol="tcp")))
         await publisher.apply(change(upstream("c"), upstream("a", protocol="tcp")))
         await publisher._resolved(frozenset())
-    (said,) = logs
+    (said,) = complaints(logs)
     assert said["event"] == "definition.not_served"
     assert (said["at"], said["name"], said["dialect"]) == ("file.yaml:1", "a", "grpc-client")
     assert "protocol" in said["problem"]

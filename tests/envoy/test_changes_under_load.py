@@ -24,6 +24,7 @@ def backends() -> Iterator[Any]:
         yield servers
 
 
+@pytest.mark.feature("Load balancing", "a weight is changed under load without a failed request, and the shares follow")
 def test_changing_a_weight(rig: Rig, backends: Any) -> None:
     a, b, _ = backends
     rig.upstream("weight", target(a), target(b), algorithm="weighted-round-robin")
@@ -40,6 +41,7 @@ def test_changing_a_weight(rig: Rig, backends: Any) -> None:
     assert abs(load.backends["a"] / load.total - 0.9) < 0.02
 
 
+@pytest.mark.feature("Target states", "targets are added and disabled under load without a failed request")
 def test_adding_and_disabling_a_target(rig: Rig, backends: Any) -> None:
     a, b, c = backends
     rig.upstream("targets", target(a), target(b))
@@ -59,6 +61,9 @@ def test_adding_and_disabling_a_target(rig: Rig, backends: Any) -> None:
     assert a.count == 0
 
 
+@pytest.mark.feature(
+    "Target states", "a draining target gets nothing new, and the answer that it is giving comes to its end"
+)
 def test_R34_draining_a_target_lets_its_request_finish(rig: Rig, backends: Any) -> None:
     a, b, _ = backends
     rig.upstream("drain", target(a))
@@ -82,6 +87,7 @@ def test_R34_draining_a_target_lets_its_request_finish(rig: Rig, backends: Any) 
     assert len(answers[0].body.split()) >= 10, "the answer that was under way came to its end"
 
 
+@pytest.mark.feature("Gateways", "upstreams come and go without a failed request to others, or a 503 in between")
 def test_adding_and_removing_an_upstream(rig: Rig, backends: Any) -> None:
     a, b, _ = backends
     rig.upstream("stays", target(a))
@@ -98,6 +104,7 @@ def test_adding_and_removing_an_upstream(rig: Rig, backends: Any) -> None:
     assert load.failures == 0, load.errors
 
 
+@pytest.mark.feature("Gateways", "a host name moves to another upstream without a failed request")
 def test_moving_a_host_name_to_another_upstream(rig: Rig, backends: Any) -> None:
     a, b, _ = backends
     rig.upstream("blue", target(a), hostnames=["app.example"])
@@ -116,6 +123,7 @@ def test_moving_a_host_name_to_another_upstream(rig: Rig, backends: Any) -> None
     assert b.count > 0
 
 
+@pytest.mark.feature("Gateways", "a gateway is renamed and keeps its port")
 def test_renaming_the_gateway_keeps_its_port(rig: Rig, backends: Any) -> None:
     a, *_ = backends
     rig.upstream("behind", target(a))
@@ -132,6 +140,7 @@ def test_renaming_the_gateway_keeps_its_port(rig: Rig, backends: Any) -> None:
         rig.envoy.wait_until(lambda: rig.port == port and rig.ask("behind").status == 200, 10, "the gateway as it was")
 
 
+@pytest.mark.feature("Load balancing", "the algorithm is changed under load without a failed request")
 def test_changing_the_algorithm(rig: Rig, backends: Any) -> None:
     a, b, _ = backends
     rig.upstream("algorithm", target(a), target(b))
@@ -152,6 +161,7 @@ def test_changing_the_algorithm(rig: Rig, backends: Any) -> None:
     assert rig.envoy.stat("cluster.algorithm.assignment_use_cached") == 0, "the endpoints came with the cluster"
 
 
+@pytest.mark.feature("Active health checks", "probes are edited under load without a failed request")
 def test_editing_a_health_check(rig: Rig, backends: Any) -> None:
     a, b, _ = backends
     checks = {"active": {"path": "/healthz", "interval": "200ms", "timeout": "1s"}}

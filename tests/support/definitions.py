@@ -1,5 +1,6 @@
 """Definitions and changes of them in a line each, and what a snapshot has of them: for tests of the delivery."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from xds_server.catalog.changes import Change
@@ -24,3 +25,8 @@ def upstream(name: str, *hosts: str, **fields: Any) -> dict[str, Any]:
 def names(snapshot: Snapshot | None, type_url: str) -> list[str]:
     assert snapshot is not None
     return sorted(snapshot.names(type_url))
+
+
+def complaints(logs: Iterable[Any]) -> list[Any]:
+    """What was logged as a warning or worse."""
+    return [log for log in logs if log["log_level"] in ("warning", "error")]

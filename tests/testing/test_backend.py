@@ -52,6 +52,12 @@ def test_waits_before_it_answers() -> None:
         assert backend.active == 0
 
 
+def test_one_path_may_fail() -> None:
+    with Backend("a") as backend:
+        statuses = [request(backend.port, "h", path).status for path in ("/status/500", "/", "/status/404")]
+        assert statuses == [500, 200, 404]
+
+
 def test_streams_chunks_over_time() -> None:
     with Backend("a") as backend:
         connection = http.client.HTTPConnection("127.0.0.1", backend.port, timeout=5)

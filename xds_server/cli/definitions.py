@@ -33,10 +33,16 @@ def validate(
     with_envoy: Annotated[
         bool, typer.Option("--with-envoy", help="Also have a real Envoy load what they become.")
     ] = False,
+    envoys: Annotated[
+        int, typer.Option(min=1, help="How many Envoys receive them, for warnings about probes and limits.")
+    ] = 1,
 ) -> None:
-    """Check definition files. Prints each problem as file:line: field: message and exits 1 when there is one."""
+    """Check definition files. Prints each problem as file:line: field: message and exits 1 when there is one.
+
+    What is legal and will surprise is printed in the same way, as a warning, and changes nothing about the exit code.
+    """
     from xds_server.cli.with_envoy import check_with_envoy
-    from xds_server.delivery.checking import check_files
+    from xds_server.delivery.checking import check_files, warnings
     from xds_server.testing.binary import EnvoyNotFoundError
 
     checked = check_files(paths)
@@ -50,7 +56,11 @@ def validate(
         typer.echo(str(problem))
     if problems:
         raise typer.Exit(1)
-    typer.echo(f"sound: {len(checked.upstreams)} upstream(s), {len(checked.gateways)} gateway(s)", err=True)
+    surprising = warnings(checked, envoys=envoys)
+    for warning in surprising:
+        typer.echo(str(warning))
+    counted = f"{len(checked.upstreams)} upstream(s), {len(checked.gateways)} gateway(s)"
+    typer.echo(f"sound: {counted}" + (f", {len(surprising)} warning(s)" if surprising else ""), err=True)
 
 
 def translate(

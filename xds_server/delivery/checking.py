@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from xds_server.delivery.compiled import NotServableError, compile_gateway, compile_upstream
 from xds_server.resolvers.dns import Resolver
 from xds_server.upstreams import documents, translate
-from xds_server.upstreams.documents import FileProblem
+from xds_server.upstreams.deadlines import as_of
+from xds_server.upstreams.documents import DefinitionFile, FileProblem
+from xds_server.upstreams.lint import lint
 from xds_server.upstreams.model import Gateway, Placed, Problem, Upstream
 
 
@@ -20,16 +23,30 @@ class Checked:
     upstreams: dict[str, Placed[Upstream]] = field(default_factory=dict)
     gateways: dict[str, Placed[Gateway]] = field(default_factory=dict)
     problems: list[FileProblem] = field(default_factory=list)
+    files: list[DefinitionFile] = field(default_factory=list)
+    """The sound ones."""
 
 
 def check_files(paths: Iterable[Path]) -> Checked:
     """Read all definition files under `paths`, and find every problem that would keep one from being served."""
     files, problems = documents.load(paths, _not_servable)
-    checked = Checked(problems=problems)
+    checked = Checked(problems=problems, files=files)
     for file in files:
         checked.upstreams.update((placed.value.name, placed) for placed in file.upstreams)
         checked.gateways.update((placed.value.name, placed) for placed in file.gateways)
     return checked
+
+
+def warnings(checked: Checked, *, envoys: int = 1) -> list[FileProblem]:
+    """What is legal in definitions and will surprise, file by file. `envoys`: how many receive them."""
+    places = {
+        placed.value.name: (file.path, index) for file in checked.files for index, placed in enumerate(file.upstreams)
+    }
+    found: dict[str, list[Problem]] = {}
+    for each in lint((placed.value for placed in checked.upstreams.values()), envoys=envoys):
+        path, index = places[each.upstream]
+        found.setdefault(path, []).append(Problem(("upstreams", index, *each.location), f"warning: {each}"))
+    return [placed for path, problems in found.items() for placed in documents.locate(path, problems)]
 
 
 def _not_servable(definition: Upstream | Gateway) -> list[Problem]:
@@ -47,9 +64,11 @@ def messages_of(checked: Checked, *, name: str | None = None, kind: str | None =
     """The Envoy messages of sound definitions, in the order in which Envoy takes them.
 
     `name`: of one upstream or gateway only. `kind`: only ``cluster``, ``endpoints``, ``listener`` or ``route``. Host names
-    are resolved now, as the control plane would.
+    are resolved now, as the control plane would, and drains whose deadline has passed are over. What a server keeps beside
+    them for a moment, targets that were just replaced, is no part of a definition.
     """
-    upstreams = [placed.value for key, placed in sorted(checked.upstreams.items()) if name in (None, key)]
+    now = datetime.now(UTC)
+    upstreams = [as_of(placed.value, now) for key, placed in sorted(checked.upstreams.items()) if name in (None, key)]
     gateways = [placed.value for key, placed in sorted(checked.gateways.items()) if name in (None, key)]
     addresses = resolve(upstreams)
     by_kind: dict[str, list[Any]] = {

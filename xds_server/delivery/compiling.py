@@ -7,9 +7,10 @@ from typing import Final, NamedTuple
 import structlog
 
 from xds_server.delivery.compiled import Compiled, NotServableError, compile_gateway, compile_upstream
-from xds_server.delivery.in_force import Definition, Key
+from xds_server.delivery.in_force import Key
+from xds_server.delivery.moments import Input
 from xds_server.upstreams.model import Upstream
-from xds_server.upstreams.translate import Addresses, Dialect
+from xds_server.upstreams.translate import Dialect
 from xds_server.xds import ENDPOINTS
 
 SLICE: Final = 25
@@ -26,33 +27,27 @@ class Results(NamedTuple):
     """Why the others cannot be served."""
 
 
-async def compile_all(
-    wanted: Mapping[Key, Definition | None], dialect: Dialect, addresses: Addresses, before: Mapping[Key, Compiled]
-) -> Results:
+async def compile_all(wanted: Mapping[Key, Input | None], dialect: Dialect, before: Mapping[Key, Compiled]) -> Results:
     """Compile `wanted` (None: nothing, the definition goes). `before`: what is served now."""
     results = Results({}, {})
-    for count, (key, definition) in enumerate(wanted.items(), 1):
+    for count, (key, given) in enumerate(wanted.items(), 1):
         try:
-            if (
-                definition is not None
-                and (made := _compile(definition, dialect, addresses, before.get(key))) is not None
-            ):
+            if given is not None and (made := _compile(given, dialect, before.get(key))) is not None:
                 results.compiled[key] = made
         except NotServableError as error:
             results.problems[key] = str(error)
         except Exception as error:
             # A mistake of ours with one definition must not take the others down with it.
-            log.debug("definition.failed", at=str(definition), name=key[1], dialect=dialect.value, exc_info=True)
+            at = str(given.definition) if given else ""
+            log.debug("definition.failed", at=at, name=key[1], dialect=dialect.value, exc_info=True)
             results.problems[key] = f"an error of xds-server itself, please report it: {error!r}"
         if count % SLICE == 0:
             await asyncio.sleep(0)
     return results
 
 
-def _compile(
-    definition: Definition, dialect: Dialect, addresses: Addresses, before: Compiled | None
-) -> Compiled | None:
-    if isinstance(definition.value, Upstream):
+def _compile(given: Input, dialect: Dialect, before: Compiled | None) -> Compiled | None:
+    if isinstance(given.value, Upstream):
         served = before is not None and any(resource.type_url == ENDPOINTS for resource in before.resources)
-        return compile_upstream(definition.value, addresses, dialect, served=served)
-    return compile_gateway(definition.value, dialect) if dialect.is_envoys else None
+        return compile_upstream(given.value, given.addresses, dialect, served=served)
+    return compile_gateway(given.value, dialect) if dialect.is_envoys else None

@@ -10,7 +10,7 @@ first node on that asks in it; what this one dialect cannot express is left out 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import structlog
@@ -19,8 +19,10 @@ from xds_server.catalog.changes import Change
 from xds_server.delivery.audience import EVERYONE, NodeGroup
 from xds_server.delivery.compiled import Compiled
 from xds_server.delivery.compiling import Results, compile_all
+from xds_server.delivery.effects import Effects, effects
 from xds_server.delivery.in_force import Definition, InForce, Key, hosts_of
-from xds_server.delivery.reports import Reports
+from xds_server.delivery.moments import Clock, Input, Moments
+from xds_server.delivery.reports import Reports, tell_applied
 from xds_server.resolvers.dns import Lookup, Resolver
 from xds_server.upstreams.translate import ROUTES_NAME, Dialect, encode_route_configuration
 from xds_server.xds import ROUTES, DiscoveryServer, Limits, Node, Resource, Snapshot
@@ -46,17 +48,25 @@ class _Start(NamedTuple):
     """What was put in force meanwhile."""
 
 
-_Wanted = Mapping[Key, Definition | None]
+_Wanted = Mapping[Key, Input | None]
 _Made = dict[Key, Compiled]
 
 
 class Publisher:
     """Applies changes of the catalogue to what `server` serves."""
 
-    def __init__(self, lookup: Lookup | None = None, *, identifier: str = "", limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        lookup: Lookup | None = None,
+        *,
+        identifier: str = "",
+        limits: Limits | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         """`identifier`, `limits`: of the `DiscoveryServer`."""
         self.server = DiscoveryServer(self._group_of, identifier=identifier, limits=limits)
         self.resolver = Resolver(self._resolved, lookup)
+        self.moments = Moments(self._due, clock)
         self._in_force = InForce()
         self._compiled: dict[Dialect, _Made] = {Dialect.ADS: {}}
         """What is in force, for each dialect that anybody ever asked in."""
@@ -79,12 +89,17 @@ class Publisher:
             hosts = {host for definition in wanted.values() for host in hosts_of(definition)}
             hosts |= {host for refused in self._refused.values() for host in hosts_of(refused.definition)}
             await self.resolver.add(hosts)
-            compiled, problems = await self._compile(wanted, Dialect.ADS)
+            inputs = self._now(wanted)
+            compiled, problems = await self._compile(inputs, Dialect.ADS)
             problems |= self._in_force.claimed_twice({key: d for key, d in wanted.items() if key not in problems})
             self._refuse({key: _Refused(d, problems[key]) for key, d in wanted.items() if d and key in problems})
             hosts |= {host for key in wanted for host in hosts_of(self._in_force.definitions.get(key))}
-            accepted = {key: d for key, d in wanted.items() if key not in problems}
-            self._put_in_force(accepted, await self._for_all_dialects(accepted, compiled))
+            accepted = {key: given for key, given in inputs.items() if key not in problems}
+            made = await self._for_all_dialects(accepted, compiled)
+            before = {key: self._served(Dialect.ADS, key) for key in accepted} if self._loaded else {}
+            self._put_in_force(accepted, made)
+            self._reports.tell_lints({key: given and given.definition for key, given in accepted.items()})
+            tell_applied({key: _effects(old, self._served(Dialect.ADS, key)) for key, old in before.items()})
             # What is refused is tried again with every change, and its names must not be looked up anew each time.
             kept = {host for refused in self._refused.values() for host in hosts_of(refused.definition)}
             self.resolver.drop(hosts - self._in_force.hosts.keys() - kept)
@@ -97,19 +112,26 @@ class Publisher:
 
     async def _resolved(self, hosts: frozenset[str]) -> None:
         async with self._turn:
-            keys = {key for host in hosts for key in self._in_force.hosts.get(host, ())}
-            definitions: dict[Key, Definition | None] = {key: self._in_force.definitions[key] for key in keys}
-            compiled, _ = await self._compile(definitions, Dialect.ADS)
-            accepted = {key: definitions[key] for key in compiled}
-            self._put_in_force(accepted, await self._for_all_dialects(accepted, compiled))
+            await self._again({key for host in hosts for key in self._in_force.hosts.get(host, ())})
+
+    async def _due(self, keys: set[Key]) -> None:
+        async with self._turn:
+            await self._again(keys & self._in_force.definitions.keys())
+
+    async def _again(self, keys: Iterable[Key]) -> None:
+        """Compile what is in force once more: something beside the definitions has changed."""
+        inputs = self._now({key: self._in_force.definitions[key] for key in keys})
+        compiled, _ = await self._compile(inputs, Dialect.ADS)
+        accepted = {key: inputs[key] for key in compiled}
+        self._put_in_force(accepted, await self._for_all_dialects(accepted, compiled))
 
     async def _start(self, dialect: Dialect) -> None:
         """Compile everything for a dialect that nobody asked in before. Its clients are held until that is done."""
         missed = self._starting[dialect].missed
         try:
-            compiled = await self._for_dialect(dict(self._in_force.definitions), dialect)
+            compiled = await self._for_dialect(self._now(self._in_force.definitions), dialect)
             async with self._turn:
-                late = {key: self._in_force.definitions.get(key) for key in missed}
+                late = self._now({key: self._in_force.definitions.get(key) for key in missed})
                 kept = {key: made for key, made in compiled.items() if key not in late}
                 self._compiled[dialect] = kept | await self._for_dialect(late, dialect)
                 for group in self._groups.values():
@@ -122,6 +144,10 @@ class Publisher:
 
     # Compiling
 
+    def _now(self, wanted: Mapping[Key, Definition | None]) -> dict[Key, Input | None]:
+        """Definitions as they are to be served at this moment."""
+        return self.moments.inputs(wanted, self.resolver.addresses, polled=Dialect.REST in self._compiled)
+
     async def _for_all_dialects(self, accepted: _Wanted, for_ads: _Made) -> dict[Dialect, _Made]:
         """What definitions that are in order become, for every dialect in use."""
         others = [dialect for dialect in self._compiled if dialect is not Dialect.ADS]
@@ -130,12 +156,12 @@ class Publisher:
     async def _for_dialect(self, accepted: _Wanted, dialect: Dialect) -> _Made:
         """The same for one dialect, without what it cannot express."""
         compiled, problems = await self._compile(accepted, dialect)
-        for key, definition in accepted.items():
-            self._reports.tell(dialect, key, definition, compiled.get(key), problems.get(key))
+        for key, given in accepted.items():
+            self._reports.tell(dialect, key, given and given.definition, compiled.get(key), problems.get(key))
         return compiled
 
     async def _compile(self, wanted: _Wanted, dialect: Dialect) -> Results:
-        return await compile_all(wanted, dialect, self.resolver.addresses, self._compiled.get(dialect, {}))
+        return await compile_all(wanted, dialect, self._compiled.get(dialect, {}))
 
     def _refuse(self, refused: dict[Key, _Refused]) -> None:
         """Tell of each refusal once."""
@@ -157,8 +183,9 @@ class Publisher:
         touched = {*accepted, *(gateway for key in accepted for gateway in self._in_force.gateways_of(key))}
         before = {dialect: {key: self._served(dialect, key) for key in touched} for dialect in compiled}
         regroup = False
-        for key, definition in accepted.items():
-            regroup |= self._in_force.put(key, definition)
+        self.moments.accept(accepted)
+        for key, given in accepted.items():
+            regroup |= self._in_force.put(key, given and given.definition)
             for dialect, made in compiled.items():
                 if key in made:
                     self._compiled[dialect][key] = made[key]
@@ -233,6 +260,11 @@ class Publisher:
         elif self._loaded and self.server.snapshot(group.name) is None:
             self.server.set_snapshot(self._build(group), group.name)
         return group.name
+
+
+def _effects(old: _Served | None, new: _Served | None) -> Effects:
+    moved = old is not None and new is not None and old.audience != new.audience
+    return effects(old and old.compiled, new and new.compiled, moved=moved)
 
 
 def _received(served: _Served | None, group: NodeGroup) -> Compiled | None:

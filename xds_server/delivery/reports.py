@@ -1,14 +1,32 @@
-"""What becomes of definitions otherwise than written: told in the log once, however often they are compiled."""
+"""What becomes of definitions: what their changes did, and what is served otherwise than written. Told in the log once."""
 
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 import structlog
 
 from xds_server.delivery.compiled import Compiled
+from xds_server.delivery.effects import Effects
 from xds_server.delivery.in_force import Definition, Key
+from xds_server.upstreams.lint import Lint, lint_one
+from xds_server.upstreams.model import Upstream
 from xds_server.upstreams.translate import Dialect
 
+LINES: Final = 20
+"""Definitions of one change that have a line of their own."""
+
 log = structlog.get_logger("delivery")
+
+
+def tell_applied(applied: Mapping[Key, Effects]) -> None:
+    """Say what a change did to each definition in it; those beyond the first are counted."""
+    ordered = sorted(applied.items())
+    for (kind, name), did in ordered[:LINES]:
+        log.info("definition.applied", kind=kind, name=name, effect=str(did), drops=", ".join(did.drops))
+    if rest := Counter(str(did) for _, did in ordered[LINES:]):
+        counted = "; ".join(f"{count} {effect}" for effect, count in sorted(rest.items()))
+        log.info("definition.applied", more=rest.total(), effects=counted)
 
 
 class _Told(NamedTuple):
@@ -22,6 +40,25 @@ class Reports:
 
     def __init__(self) -> None:
         self._told: dict[tuple[Dialect, Key], _Told] = {}
+        self._linted: dict[Key, frozenset[str]] = {}
+        """Codes of the lints of each upstream."""
+
+    def tell_lints(self, definitions: Mapping[Key, Definition | None]) -> None:
+        """Say what will surprise in changed definitions, unless it was said of them before; what needs to see all of them
+        is for `validate`."""
+        found: list[tuple[Definition, Lint]] = []
+        for key, definition in definitions.items():
+            upstream = definition.value if definition else None
+            lints = lint_one(upstream) if isinstance(upstream, Upstream) else []
+            told = self._linted.pop(key, frozenset())
+            if lints:
+                self._linted[key] = frozenset(each.code for each in lints)
+            found += [(definition, each) for each in lints if definition and each.code not in told]
+        for at, each in found[:LINES]:
+            about = {"at": str(at), "name": each.upstream, "field": each.field, "code": each.code}
+            log.warning("definition.lint", **about, problem=each.message, fix=each.fix)
+        if len(found) > LINES:
+            log.warning("definition.lint", problem=f"{len(found) - LINES} more; see them all with: xds-server validate")
 
     def tell(
         self, dialect: Dialect, key: Key, definition: Definition | None, compiled: Compiled | None, problem: str | None

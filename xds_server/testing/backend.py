@@ -21,7 +21,8 @@ class Backend:
 
     `GET /healthz` is answered by `healthy` (200 or 503) and counted apart, in `probes`.
     `GET /stream?chunks=5&every=0.2` sends that many chunks (default 5), one every so many seconds (default 0.1).
-    Everything else is answered with `status` after `delay` seconds. These three may be changed at any time.
+    `GET /status/500` is answered with that status. Everything else is answered with `status` after `delay` seconds.
+    `healthy`, `status` and `delay` may be changed at any time.
     """
 
     def __init__(
@@ -138,6 +139,8 @@ class Backend:
         if url.path == "/stream":
             query = parse_qs(url.query)
             await self._stream(writer, int(query.get("chunks", ["5"])[0]), float(query.get("every", ["0.1"])[0]))
+        elif url.path.startswith("/status/"):
+            await self._send(writer, int(url.path.removeprefix("/status/")))
         else:
             await self._send(writer, self.status)
 

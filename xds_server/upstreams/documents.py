@@ -12,6 +12,7 @@ from pathlib import Path
 
 from xds_server.upstreams.definition_file import DefinitionFile, FileProblem, Inspect, clashes_between, from_tree
 from xds_server.upstreams.json_text import read_json
+from xds_server.upstreams.model import Problem
 from xds_server.upstreams.tree import UnreadableError
 from xds_server.upstreams.yaml_text import read_yaml
 
@@ -22,6 +23,7 @@ __all__ = [
     "check_together",
     "find_files",
     "load",
+    "locate",
     "parse",
     "read_file",
 ]
@@ -119,6 +121,20 @@ def load(paths: Iterable[Path | str], inspect: Inspect | None = None) -> tuple[l
     complete = not problems
     problems += [clash.problem for clash in clashes_between(files) if complete or not clash.is_dangling]
     return files, sorted(problems)
+
+
+def locate(path: Path | str, found: Iterable[Problem]) -> list[FileProblem]:
+    """Say where in a file what was `found` in it is written, sorted by line. Locations begin at the top of the file.
+
+    The file is read once more: lines are not kept, as of a sound file hardly anybody asks for them. Should it have changed
+    since, lines may be wrong.
+    """
+    try:
+        tree = _READERS[Path(path).suffix.lower()](_text(Path(path).read_bytes()))
+    except (OSError, UnreadableError):
+        return [FileProblem(str(path), 0, problem.field, problem.message) for problem in found]
+    placed = [FileProblem(str(path), tree.line(each.location), each.field, each.message) for each in found]
+    return sorted(placed, key=lambda problem: problem.line)
 
 
 def _files_under(paths: Iterable[Path | str], problems: list[FileProblem]) -> Iterator[Path]:

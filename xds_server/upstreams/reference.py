@@ -99,6 +99,8 @@ def _type(field: dict[str, Any]) -> str:
         return "names with text" if inner.get("type") == "string" else "fields"
     if RANGE in field:
         return "duration"
+    if field.get("format") == "date-time":
+        return "time"
     return {"string": "text", "integer": "whole number", "boolean": "true or false"}[field["type"]]
 
 
@@ -112,7 +114,7 @@ def _range(field: dict[str, Any]) -> str:
         return f"{field['minimum']:,} to {field['maximum']:,}"
     if RANGE in field:
         return str(field[RANGE])
-    if "pattern" in field:
+    if "pattern" in field and "format" not in field:
         return f"`{field['pattern']}`"
     if "maxProperties" in field:
         return f"up to {field['maxProperties']} entries"

@@ -1,8 +1,8 @@
-"""The small values of a definition: durations, names, host names, addresses and their rules."""
+"""The small values of a definition: durations, instants, names, host names, addresses and their rules."""
 
 import ipaddress
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import idna
@@ -83,6 +83,33 @@ PositiveDuration = Annotated[
     *_duration,
     AfterValidator(_positive),
     _schema("1ms to 365 days", **{"not": {"pattern": r"^[0.]+(ms|s|m|h)$"}}),
+]
+
+_INSTANT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+
+
+def parse_instant(value: Any) -> datetime:
+    """``2026-11-24T12:00:00Z`` or ``2026-11-24T13:00:00+01:00`` (RFC 3339) in UTC. Raises ValueError without a zone."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC)
+    if not isinstance(value, str) or not re.fullmatch(_INSTANT, value):
+        raise ValueError(f"{value!r} is not a time: write date, time and zone, for example 2026-11-24T12:00:00Z")
+    try:
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{value!r} is not a time: {error}") from None
+
+
+def format_instant(instant: datetime) -> str:
+    """An instant as users write it, in UTC."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+Instant = Annotated[
+    datetime,
+    BeforeValidator(parse_instant),
+    PlainSerializer(format_instant, str),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": f"^{_INSTANT}$"}),
 ]
 
 

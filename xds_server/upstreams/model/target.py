@@ -5,7 +5,18 @@ from typing import Literal
 from pydantic import Field, StrictBool
 
 from xds_server.upstreams.model.base import Definition
-from xds_server.upstreams.model.scalars import Address, Host, Labels, OneLine, Port, Priority, Text, Weight, is_address
+from xds_server.upstreams.model.scalars import (
+    Address,
+    Host,
+    Instant,
+    Labels,
+    OneLine,
+    Port,
+    Priority,
+    Text,
+    Weight,
+    is_address,
+)
 
 TargetState = Literal["enabled", "draining", "disabled", "unhealthy"]
 
@@ -55,6 +66,9 @@ class Target(Definition):
     state: TargetState = "enabled"
     """enabled; draining (no new requests, running ones finish); disabled (not sent to Envoy); unhealthy (set by hand).
     Default: enabled. Envoy: `LbEndpoint.health_status`."""
+    drain_until: Instant | None = None
+    """Only with `state: draining`: from this time on the target counts as disabled, without another edit. Date, time and
+    zone (RFC 3339), for example ``2026-11-24T12:00:00Z``; a time that has passed means disabled now. Default: no end."""
     locality: Locality = Locality()
     """Where the target runs. Default: nowhere in particular. Envoy: `LocalityLbEndpoints.locality`."""
     description: Text = ""

@@ -48,7 +48,9 @@ class Upstream(Definition):
     algorithm: Algorithm = "round-robin"
     """How a target is chosen. Default: round-robin (equal shares). Envoy: `Cluster.load_balancing_policy`."""
     targets: tuple[Target, ...] = ()
-    """The servers. None is legal and answers 503. Default: none. Envoy: `ClusterLoadAssignment.endpoints`."""
+    """The servers. None is legal and answers 503. With active checks, targets that are all replaced in one edit stay until
+    the new ones can have been probed (for the probe's timeout and 1 s more, 10 s at most). Default: none.
+    Envoy: `ClusterLoadAssignment.endpoints`."""
     failover: Literal["all-down", "proportional"] = "all-down"
     """When the next priority takes over: once every target before it is down, or share by share as targets fail.
     Default: all-down. Envoy: `ClusterLoadAssignment.policy.overprovisioning_factor`."""
@@ -153,6 +155,9 @@ def _targets(upstream: Upstream) -> Iterator[Problem]:
     for index, target in enumerate(upstream.targets):
         if (before := first.setdefault(target.key, index)) != index:
             yield Problem(("targets", index), f"target {target.key} is listed twice", (("targets", before),))
+        if target.drain_until is not None and target.state != "draining":
+            message = f"drain_until has no meaning with state: {target.state}: write state: draining, or leave it out"
+            yield Problem(("targets", index, "drain_until"), message, (("targets", index, "state"),))
     weights = _unequal_weights(upstream)
     if weights and upstream.algorithm == "round-robin":
         message = "round-robin shares equally, but the weights differ: use algorithm: weighted-round-robin"

@@ -5,7 +5,15 @@ Messages are protobuf's own (`envoy.config.…_pb2` of xds-protos), typed Any as
 
 from xds_server.upstreams.translate.cluster import cluster
 from xds_server.upstreams.translate.dialect import Dialect
-from xds_server.upstreams.translate.endpoints import Addresses, eds_name, endpoints
+from xds_server.upstreams.translate.endpoints import (
+    Addresses,
+    Host,
+    eds_name,
+    enabled_hosts,
+    endpoints,
+    envoy_resolves,
+    is_enabled,
+)
 from xds_server.upstreams.translate.listener import listener
 from xds_server.upstreams.translate.overrides import OverrideError
 from xds_server.upstreams.translate.resources import cluster_resource, endpoints_resource, listener_resource
@@ -20,13 +28,17 @@ __all__ = [
     "ROUTES_NAME",
     "Addresses",
     "Dialect",
+    "Host",
     "OverrideError",
     "cluster",
     "cluster_resource",
     "eds_name",
+    "enabled_hosts",
     "encode_route_configuration",
     "endpoints",
     "endpoints_resource",
+    "envoy_resolves",
+    "is_enabled",
     "listener",
     "listener_resource",
     "route_configuration",

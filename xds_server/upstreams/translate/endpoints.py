@@ -38,6 +38,10 @@ class _Host(NamedTuple):
     target: Target
 
 
+Host = _Host
+"""What others may read of an endpoint."""
+
+
 def envoy_resolves(upstream: Upstream) -> bool:
     """Whether the upstream becomes a DNS cluster, whose endpoints are part of the Cluster."""
     return upstream.resolve == "envoy" and any(target.needs_resolving for target in upstream.targets)
@@ -53,9 +57,18 @@ def endpoints(upstream: Upstream, addresses: Addresses | None = None) -> Any:
     """
     if envoy_resolves(upstream):
         return None
-    known = addresses or {}
-    hosts = _hosts(upstream, lambda target: known.get(target.host, ()) if target.needs_resolving else (target.host,))
-    return _assignment(upstream, eds_name(upstream), hosts)
+    return _assignment(upstream, eds_name(upstream), _resolved_hosts(upstream, addresses or {}))
+
+
+def enabled_hosts(upstream: Upstream, addresses: Addresses) -> dict[tuple[str, int], _Host]:
+    """The endpoints of an assignment that may get new requests, by address and port."""
+    hosts = _resolved_hosts(upstream, addresses)
+    return {(host.address, host.port): host for host in hosts if is_enabled(host.target)}
+
+
+def is_enabled(target: Target) -> bool:
+    """Whether a target was not taken out by hand, in whatever way."""
+    return target.state != "disabled" and _status(target) == _STATUS.UNKNOWN
 
 
 def dns_endpoints(upstream: Upstream) -> Any:
@@ -82,6 +95,10 @@ def eds_name(upstream: Upstream) -> str:
 
 def _probe_settings(check: TargetHealthCheck) -> str | None:
     return None if check == _NO_SETTINGS else check.model_dump_json()
+
+
+def _resolved_hosts(upstream: Upstream, addresses: Addresses) -> list[_Host]:
+    return _hosts(upstream, lambda target: addresses.get(target.host, ()) if target.needs_resolving else (target.host,))
 
 
 def _hosts(upstream: Upstream, resolve: Callable[[Target], Iterable[str]]) -> list[_Host]:

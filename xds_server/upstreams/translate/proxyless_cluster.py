@@ -10,9 +10,9 @@ from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2, outlier_de
 
 from xds_server.upstreams.model import HealthChecks, PassiveHealthCheck, Upstream
 from xds_server.upstreams.model.upstream import HASHING
-from xds_server.upstreams.translate.endpoints import envoy_resolves
+from xds_server.upstreams.translate.endpoints import envoy_resolves, is_enabled
 from xds_server.upstreams.translate.messages import duration, from_ads
-from xds_server.upstreams.translate.proxyless_endpoints import is_sent, single_endpoint
+from xds_server.upstreams.translate.proxyless_endpoints import single_endpoint
 
 _UNLIMITED: Final = 4_294_967_295
 
@@ -24,7 +24,7 @@ def proxyless_cluster(upstream: Upstream) -> Any:
         name=upstream.name, lb_policy=policies.RING_HASH if upstream.algorithm in HASHING else policies.ROUND_ROBIN
     )
     # A DNS cluster has no health: one whose target is taken out becomes EDS without endpoints.
-    if envoy_resolves(upstream) and is_sent(upstream.targets[0]):
+    if envoy_resolves(upstream) and is_enabled(upstream.targets[0]):
         message.type = cluster_pb2.Cluster.DiscoveryType.LOGICAL_DNS
         message.load_assignment.CopyFrom(single_endpoint(upstream))
     else:

@@ -12,9 +12,9 @@ from typing import Any, Final, NamedTuple
 from envoy.config.core.v3 import base_pb2, health_check_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 
-from xds_server.upstreams.model import Target, Upstream
+from xds_server.upstreams.model import Upstream
 from xds_server.upstreams.model.upstream import HASHING
-from xds_server.upstreams.translate.endpoints import Addresses, endpoints, envoy_resolves
+from xds_server.upstreams.translate.endpoints import Addresses, endpoints, envoy_resolves, is_enabled
 from xds_server.upstreams.translate.messages import socket_address
 
 _UNKNOWN: Final = health_check_pb2.HealthStatus.UNKNOWN
@@ -31,20 +31,15 @@ class _Host(NamedTuple):
     address: Any
 
 
-def is_sent(target: Target) -> bool:
-    """Whether a target gets new RPCs. gRPC drops endpoints of any other health than healthy or unknown (R14)."""
-    return target.state == "enabled" and target.weight > 0
-
-
 def proxyless_endpoints(upstream: Upstream, addresses: Addresses) -> Any:
     """The upstream's `ClusterLoadAssignment`, or None where its clients resolve a name (see `proxyless_cluster`).
 
-    Targets that get no new RPCs are left out; RPCs that run on them are finished. Priorities and addresses are those of
-    the assignment for Envoys: without gaps, each address once.
+    Targets that get no new RPCs are left out, as clients would drop them (R14); RPCs that run on them are finished.
+    Priorities and addresses are those of the assignment for Envoys: without gaps, each address once.
     """
     assignment = endpoint_pb2.ClusterLoadAssignment(cluster_name=upstream.name)
     if envoy_resolves(upstream):
-        return None if is_sent(upstream.targets[0]) else assignment
+        return None if is_enabled(upstream.targets[0]) else assignment
     hosts = sorted(_hosts(upstream, addresses), key=lambda host: host[:3])
     for rank, (_, members) in enumerate(groupby(hosts, key=lambda host: host.priority)):
         if upstream.algorithm in HASHING:

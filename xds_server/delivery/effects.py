@@ -1,0 +1,100 @@
+"""What a change does to an Envoy: a comparison of what a definition became before and after it. Pure.
+
+A Cluster that differs in one byte is built anew beside the old one, which serves until the new one is warm. Requests under
+way are finished, but what the old one had learned is lost. Endpoints, routes and listeners are replaced in place; only a
+target that changes its place or its own host name is another one to Envoy, which closes its connections when they are idle.
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
+
+from xds_server.delivery.compiled import Compiled
+from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, ROUTES
+
+
+class Effect(StrEnum):
+    """One kind of effect. Values are words for people."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CLUSTER = "cluster rebuild"
+    LISTENER = "listener"
+    ROUTES = "routes"
+    ENDPOINTS = "endpoints"
+    NODES = "other nodes"
+    """What some nodes receive is added there, and removed at others."""
+
+
+class Effects(NamedTuple):
+    """All that a change of one definition does. Text and truth value: whether and what."""
+
+    kinds: tuple[Effect, ...] = ()
+    """Empty for nothing, as for a new description."""
+    drops: tuple[str, ...] = ()
+    """What is lost, beside the connections of targets that go."""
+
+    def __str__(self) -> str:
+        return ", ".join(self.kinds) or "nothing"
+
+    def __bool__(self) -> bool:
+        return bool(self.kinds)
+
+
+_KINDS: Final = {CLUSTER: Effect.CLUSTER, LISTENER: Effect.LISTENER, ROUTES: Effect.ROUTES, ENDPOINTS: Effect.ENDPOINTS}
+
+
+def effects(before: Compiled | None, after: Compiled | None, *, moved: bool = False) -> Effects:
+    """What replacing `before` by `after` does where it is served. `moved`: it is served to other nodes than before."""
+    if before is None or after is None:
+        kinds = [Effect.ADDED] if after is not None else [Effect.REMOVED] if before is not None else []
+        return Effects(tuple(kinds))
+    found = {*_differing(before, after)} | ({Effect.NODES} if moved else set())
+    lost: tuple[str, ...] = ()
+    if Effect.CLUSTER in found:
+        lost = _lost_with(before)
+    elif Effect.ENDPOINTS in found and (replaced := _replaced(before, after)):
+        lost = (f"connections of {replaced} target(s)",)
+    return Effects(tuple(kind for kind in Effect if kind in found), lost)
+
+
+def _differing(before: Compiled, after: Compiled) -> Iterator[Effect]:
+    """Bodies are compared, not versions: an assignment's version changes with its cluster's, so that it is sent again."""
+    old, new = ({(r.type_url, r.name): r.body for r in compiled.resources} for compiled in (before, after))
+    for key in old.keys() | new.keys():
+        if old.get(key) != new.get(key) and key[0] in _KINDS:
+            yield _KINDS[key[0]]
+    if before.virtual_host != after.virtual_host:
+        yield Effect.ROUTES
+
+
+def _lost_with(before: Compiled) -> tuple[str, ...]:
+    cluster = cluster_pb2.Cluster.FromString(_body(before, CLUSTER))
+    lost = ["connections"]
+    if cluster.HasField("outlier_detection"):
+        lost.append("ejections")
+    if cluster.health_checks:
+        lost.append("probe results")
+    return tuple(lost)
+
+
+def _replaced(before: Compiled, after: Compiled) -> int:
+    """How many targets stay and are other ones to Envoy."""
+    old, new = _identities(before), _identities(after)
+    return sum(old[address] != new[address] for address in old.keys() & new.keys())
+
+
+def _identities(compiled: Compiled) -> dict[bytes, tuple[bytes, str]]:
+    assignment = endpoint_pb2.ClusterLoadAssignment.FromString(_body(compiled, ENDPOINTS))
+    return {
+        host.endpoint.address.SerializeToString(): (group.locality.SerializeToString(), host.endpoint.hostname)
+        for group in assignment.endpoints
+        for host in group.lb_endpoints
+    }
+
+
+def _body(compiled: Compiled, type_url: str) -> bytes:
+    return next((resource.body for resource in compiled.resources if resource.type_url == type_url), b"")
