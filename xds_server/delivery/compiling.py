@@ -8,8 +8,9 @@ import structlog
 
 from xds_server.delivery.compiled import Compiled, NotServableError, compile_gateway, compile_upstream
 from xds_server.delivery.in_force import Definition, Key
+from xds_server.delivery.resolving import Resolved, addresses_of
 from xds_server.upstreams.model import Upstream
-from xds_server.upstreams.translate import Addresses, Dialect
+from xds_server.upstreams.translate import Dialect
 from xds_server.xds import ENDPOINTS
 
 SLICE: Final = 25
@@ -27,7 +28,7 @@ class Results(NamedTuple):
 
 
 async def compile_all(
-    wanted: Mapping[Key, Definition | None], dialect: Dialect, addresses: Addresses, before: Mapping[Key, Compiled]
+    wanted: Mapping[Key, Definition | None], dialect: Dialect, resolved: Resolved, before: Mapping[Key, Compiled]
 ) -> Results:
     """Compile `wanted` (None: nothing, the definition goes). `before`: what is served now."""
     results = Results({}, {})
@@ -35,7 +36,7 @@ async def compile_all(
         try:
             if (
                 definition is not None
-                and (made := _compile(definition, dialect, addresses, before.get(key))) is not None
+                and (made := _compile(definition, dialect, resolved, before.get(key))) is not None
             ):
                 results.compiled[key] = made
         except NotServableError as error:
@@ -49,10 +50,9 @@ async def compile_all(
     return results
 
 
-def _compile(
-    definition: Definition, dialect: Dialect, addresses: Addresses, before: Compiled | None
-) -> Compiled | None:
+def _compile(definition: Definition, dialect: Dialect, resolved: Resolved, before: Compiled | None) -> Compiled | None:
     if isinstance(definition.value, Upstream):
         served = before is not None and any(resource.type_url == ENDPOINTS for resource in before.resources)
+        addresses = addresses_of(definition.value, resolved)
         return compile_upstream(definition.value, addresses, dialect, served=served)
     return compile_gateway(definition.value, dialect) if dialect.is_envoys else None
