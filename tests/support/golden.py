@@ -1,7 +1,7 @@
 """The golden cases of the translation: `tests/translate/golden/NAME.in.yaml` and what it becomes, `NAME.out.yaml`.
 
-An input is a definition file, and may have `addresses`: what the control plane resolved, see `resolved`. `/certs/` stands for the
-directory of the test certificates.
+An input is a definition file, and may have `addresses`: what the control plane resolved (see `resolved`). `/certs/` stands for
+the directory of the test certificates.
 """
 
 from collections.abc import Iterator

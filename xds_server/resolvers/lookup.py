@@ -11,7 +11,9 @@ from pycares import SRVRecordData
 from xds_server.resolvers.questions import Answer, Family, Question, Source, SrvAddress
 
 RENEWAL: Final = 300.0
-"""Seconds after which c-ares starts anew, because it keeps answers (and denials) for as long as they say, up to an hour."""
+"""Seconds after which c-ares starts anew, because it keeps answers for as long as they say, up to an hour."""
+RENEWAL_AFTER_DENIAL: Final = 1.0
+"""The same once it was told that a name has no records, because it keeps that for an hour, whatever the answer says."""
 TIMEOUT: Final = 1.0
 TRIES: Final = 2
 AT_ONCE: Final = 20
@@ -36,20 +38,22 @@ class SystemLookup:
         """`servers`: name servers, each as ADDRESS, ADDRESS:PORT or [IPv6]:PORT."""
         self._servers = servers
         self._channel: aiodns.DNSResolver | None = None
-        self._renew_at = 0.0
+        self._made_at = self._renew_at = 0.0
 
     async def __call__(self, question: Question) -> Answer:
         """Answer a question. Raises OSError when nothing is found, for whatever reason."""
-        if question.srv:
-            return await self._services(question)
-        return await self._host(question.name, question.family)
+        try:
+            return await (self._services(question) if question.srv else self._host(question.name, question.family))
+        except OSError:
+            self._renew_at = min(self._renew_at, self._made_at + RENEWAL_AFTER_DENIAL)
+            raise
 
     def _resolver(self) -> aiodns.DNSResolver:
-        loop = asyncio.get_running_loop()
-        if self._channel is None or loop.time() > self._renew_at:
+        now = asyncio.get_running_loop().time()
+        if self._channel is None or now >= self._renew_at:
             # The old one closes itself once its last look-up is through.
             self._channel = aiodns.DNSResolver(nameservers=self._servers or None, timeout=TIMEOUT, tries=TRIES)
-            self._renew_at = loop.time() + RENEWAL
+            self._made_at, self._renew_at = now, now + RENEWAL
         return self._channel
 
     async def _services(self, question: Question) -> Answer:
