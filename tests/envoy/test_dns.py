@@ -1,4 +1,4 @@
-"""Targets by host name, through the whole product: a real name server, the control plane, Envoy, and what the backends counted."""
+"""Targets by host name through the whole product: a real name server, the control plane, Envoy, and what backends counted."""
 
 import time
 from collections import Counter
@@ -230,6 +230,9 @@ def test_envoy_resolves(rig: Rig, names: DnsServer, abc: list[Backend]) -> None:
         rig.envoy.wait_until(lambda: names.asked("by-envoy.test") >= before + 2, 20, "failures")
         load.wait_for(40)
     assert load.failures == 0, load.errors
+    # Unlike the control plane, it believes a denial.
+    names.faults["by-envoy.test"] = "NXDOMAIN"
+    rig.serves("by-envoy")
     assert "by-envoy.test" not in events(rig, "dns.failed"), "the control plane does not ask"
 
 

@@ -141,6 +141,23 @@ async def test_a_failure_leaves_what_was_known_and_is_said_once() -> None:
     assert [(log["event"], log.get("addresses_kept")) for log in logs] == [("dns.failed", "1"), ("dns.recovered", None)]
 
 
+async def test_terms_that_are_edited_while_dns_is_down_take_no_address_away() -> None:
+    is_down = False
+
+    async def lookup(question: Question) -> Answer:
+        if is_down:
+            raise OSError("no answer")
+        return Answer(("1",))
+
+    resolver = Resolver(Told(), lookup)
+    await resolver.add([Question("a"), Question("b")])
+    is_down = True
+    edited, other = Question("a", linger=1), Question("a", family="v6")
+    await resolver.add([edited, other])
+    resolver.drop([Question("a")])
+    assert dict(resolver.addresses) == {Question("b"): ("1",), edited: ("1",)}
+
+
 async def test_a_name_that_hangs_holds_no_other_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dns, "FIRST_ANSWER", 0.2)
     monkeypatch.setattr(dns, "AT_ONCE", 4)

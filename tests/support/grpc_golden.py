@@ -1,7 +1,7 @@
 """The golden cases of the translation for gRPC clients: `tests/translate/proxyless/NAME.in.yaml` and what it becomes.
 
-An input is a definition file, and may have `addresses`: what the control plane resolved (see `resolved`). The outcome of each upstream
-is its warnings as comments and its resources, or why there are none.
+An input is a definition file, and may have `addresses`: what the control plane resolved (see `resolved`). The outcome of
+each upstream is its warnings as comments and its resources, or why there are none.
 """
 
 from collections.abc import Iterator

@@ -78,8 +78,18 @@ class Resolver:
         if entries:
             tasks = [self._ask(question, entry) for question, entry in entries.items()]
             await asyncio.wait(tasks, timeout=FIRST_ANSWER)
+            self._inherit({question: entry for question, entry in entries.items() if not entry.addresses})
         for entry in entries.values():
             entry.is_awaited = False
+
+    def _inherit(self, unanswered: Mapping[Question, _Entry]) -> None:
+        """Let questions begin with what is known of the same name under other terms: these were edited while DNS is down."""
+        if not unanswered:
+            return
+        known = {_asked(question): entry.addresses for question, entry in self._entries.items() if entry.addresses}
+        for question, entry in unanswered.items():
+            if found := known.get(_asked(question)):
+                entry.learn(Answer(found), _now())
 
     def drop(self, questions: Iterable[Question]) -> None:
         """Ask `questions` no longer, and forget their addresses."""
@@ -200,6 +210,10 @@ class _Addresses(Mapping[Question, tuple[Found, ...]]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def _asked(question: Question) -> tuple[object, ...]:
+    return question.name, question.srv, question.family
 
 
 def _report(question: Question, entry: _Entry, problem: str) -> None:

@@ -44,7 +44,7 @@ class SystemLookup:
         """Answer a question. Raises OSError when nothing is found, for whatever reason."""
         try:
             return await (self._services(question) if question.srv else self._host(question.name, question.family))
-        except OSError:
+        except _DeniedError:
             self._renew_at = min(self._renew_at, self._made_at + RENEWAL_AFTER_DENIAL)
             raise
 
@@ -62,7 +62,7 @@ class SystemLookup:
         try:
             answer = await resolver.query_dns(question.name, "SRV")
         except aiodns.error.DNSError as error:
-            raise OSError(_text(error)) from None
+            raise (_DeniedError if error.args[0] in _NONE else OSError)(_text(error)) from None
         records = [(record.ttl, record.data) for record in answer.answer if isinstance(record.data, SRVRecordData)]
         # A record for the root says that there is no such service.
         records = [(ttl, data) for ttl, data in records if data.target.strip(".") and data.port]
@@ -90,7 +90,8 @@ class SystemLookup:
         if not found:
             raise OSError(problem or "the answer is empty")
         ttls = [ttl for ttl, _ in records] + [answer.ttl for answer in good.values() if answer.ttl]
-        failed = {Source(host, v6) for host, error in bad.items() if not _is_denial(error) for v6 in (False, True)}
+        failing = [host for host, error in bad.items() if not isinstance(error, _DeniedError)]
+        failed = {Source(host, v6) for host in failing for v6 in (False, True)}
         failed |= {part for answer in good.values() for part in answer.failed}
         return Answer(tuple(sorted(found)), min(ttls), frozenset(failed), problem if failed else "")
 
@@ -125,10 +126,6 @@ class SystemLookup:
 
 class _DeniedError(OSError):
     """A name that has no addresses, by what its own name servers say."""
-
-
-def _is_denial(error: OSError) -> bool:
-    return isinstance(error, _DeniedError)
 
 
 def _name(record: SRVRecordData) -> str:

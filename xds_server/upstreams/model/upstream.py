@@ -83,8 +83,9 @@ class Upstream(Definition):
     retries: Retries | None = None
     """Retries of failed requests. Default: none. Envoy: `RetryPolicy`."""
     resolve: Literal["control-plane", "envoy"] = "control-plane"
-    """Who resolves targets given by host name: the control plane (into EDS) or each Envoy (a DNS cluster; a static listener
-    then sends targets their own name as the Host, whatever `host_header` says). Default: control-plane.
+    """Who resolves targets given by host name: the control plane (into EDS) or each Envoy (a DNS cluster: every edit of the
+    targets rebuilds it, a name that does not exist or has no addresses any more loses those that it had, and a static
+    listener sends targets their own name as the Host, whatever `host_header` says). Default: control-plane.
     Envoy: `Cluster.type` EDS, or `envoy.clusters.dns`."""
     dns: Dns = Dns()
     """How host names are resolved. Default: IPv4 before IPv6, by their TTL."""
