@@ -217,8 +217,11 @@ def test_each_target_is_sent_its_own_name(rig: Rig, names: DnsServer, abc: list[
 @pytest.mark.feature("Addresses and DNS", "resolve: envoy has each Envoy follow a name by itself")
 def test_envoy_resolves(rig: Rig, names: DnsServer, abc: list[Backend]) -> None:
     a, b, c = abc
+    started = time.monotonic()
     names.set("by-envoy.test", A=[a.host, b.host], ttl=1)
+    names.set("by-ttl.test", A=[a.host], ttl=1)
     rig.upstream("by-envoy", place("by-envoy.test", a), resolve="envoy")
+    rig.upstream("by-ttl", place("by-ttl.test", a), resolve="envoy")
     rig.serves("by-envoy", a, b)
     assert shares(rig, "by-envoy", 20) == {a.name: 10, b.name: 10}
     with rig.load("by-envoy") as load:
@@ -233,6 +236,8 @@ def test_envoy_resolves(rig: Rig, names: DnsServer, abc: list[Backend]) -> None:
     # Unlike the control plane, it believes a denial.
     names.faults["by-envoy.test"] = "NXDOMAIN"
     rig.serves("by-envoy")
+    rig.envoy.wait_until(lambda: names.queries["by-ttl.test", "A"] >= 4, 20, "4 questions")
+    assert time.monotonic() - started < 15, "every 5 s it asks whatever the TTL is"
     assert "by-envoy.test" not in events(rig, "dns.failed"), "the control plane does not ask"
 
 
@@ -256,6 +261,7 @@ def test_a_logical_name_is_one_endpoint(rig: Rig, names: DnsServer, abc: list[Ba
         rig.envoy.wait_until(lambda: names.asked("balancer.test") >= before + 2, 20, "failures")
         load.wait_for(40)
     assert load.failures == 0, load.errors
+    names.set("balancer.test", A=[a.host, b.host], ttl=1)
     rig.upstream("logical", place("balancer.test", a, state="disabled"), resolve="envoy", dns={"logical": True})
     rig.envoy.wait_until(lambda: rig.ask("logical").status == 503, 10, "nowhere to go")
     assert rig.server.events("xds.rejected") == []

@@ -123,12 +123,17 @@ class DnsServer:
             return None
         response = dns.message.make_response(query)
         response.flags |= dns.flags.AA | dns.flags.RA
-        if fault in ("SERVFAIL", "NXDOMAIN", "REFUSED"):
+        if fault in ("SERVFAIL", "REFUSED"):
             response.set_rcode(dns.rcode.from_text(fault))
-        elif name not in self._zone:
+        elif fault == "NXDOMAIN" or name not in self._zone:
             response.set_rcode(dns.rcode.NXDOMAIN)
         elif fault != "empty":
             response.answer += self._records(name, kind)
+        if response.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN) and not response.answer:
+            # Says for how long it may be believed that there is nothing.
+            response.authority.append(
+                dns.rrset.from_text("test.", 300, "IN", "SOA", "ns.test. admin.test. 1 1 1 1 300")
+            )
         return response.to_wire(max_size=most, prefer_truncation=True)
 
     def _records(self, name: str, kind: str) -> list[Any]:
