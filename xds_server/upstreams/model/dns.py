@@ -1,12 +1,14 @@
 """How the host names of an upstream's targets are resolved."""
 
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Literal
 
 from pydantic import StrictBool
 
-from xds_server.upstreams.model.base import Definition
+from xds_server.upstreams.model.base import Definition, Problem
 from xds_server.upstreams.model.scalars import Duration, RefreshTime
+from xds_server.upstreams.model.target import Target
 
 
 class Dns(Definition):
@@ -30,3 +32,26 @@ class Dns(Definition):
     """true: the one target is one endpoint, whatever addresses its name has: Envoy connects to the first one, and keeps
     connections that it has when the answer changes. For the name of a cloud load balancer. Needs `resolve: envoy`.
     Default: false. Envoy: `DnsCluster.all_addresses_in_single_endpoint` (LOGICAL_DNS)."""
+
+
+def unresolvable(dns: Dns, resolve: str, targets: Sequence[Target]) -> Iterator[Problem]:
+    """What an upstream says about resolving that cannot all be meant."""
+    for index, target in enumerate(targets):
+        here = ("targets", index, "port")
+        if target.is_srv and not target.needs_resolving:
+            message = "only a host name has SRV records: write its port, or a name"
+            yield Problem(here, message, (("targets", index, "host"),))
+        elif target.is_srv and resolve == "envoy":
+            yield Problem(here, "Envoy does not ask for SRV records: use resolve: control-plane", (("resolve",),))
+    if resolve == "envoy":
+        for field in sorted({"min_ttl", "linger"} & dns.model_fields_set):
+            message = f"{field} is about names that the control plane resolves, but resolve is envoy"
+            yield Problem(("dns", field), message, (("resolve",),))
+    if dns.logical:
+        if resolve != "envoy":
+            yield Problem(("dns", "logical"), "logical needs resolve: envoy", (("resolve",),))
+        elif len(targets) != 1 or not targets[0].needs_resolving:
+            message = f"logical is for exactly one target, given by host name, and there are {len(targets)}"
+            if len(targets) == 1:
+                message = "logical is for a target given by host name, and this one is an address"
+            yield Problem(("dns", "logical"), message, (("targets",),))

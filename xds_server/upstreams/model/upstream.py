@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, JsonValue, TypeAdapter, field_serializer, field_validator, model_validator
 
 from xds_server.upstreams.model.base import Definition, Location, Problem, reject
-from xds_server.upstreams.model.dns import Dns
+from xds_server.upstreams.model.dns import Dns, unresolvable
 from xds_server.upstreams.model.health import ActiveHealthCheck, HealthChecks
 from xds_server.upstreams.model.nodes import NodeSelector
 from xds_server.upstreams.model.raw import RawCluster, raw_cluster
@@ -134,7 +134,7 @@ def contradictions(upstream: Upstream) -> Iterator[Problem]:
     yield from _targets(upstream)
     yield from _algorithm(upstream)
     yield from _protocol(upstream)
-    yield from _dns(upstream)
+    yield from unresolvable(upstream.dns, upstream.resolve, upstream.targets)
     if upstream.health_checks.active is not None:
         yield from _probes(upstream.health_checks.active)
     if len(set(upstream.virtual_hosts)) < len(upstream.virtual_hosts):
@@ -165,28 +165,6 @@ def _targets(upstream: Upstream) -> Iterator[Problem]:
     if weights and upstream.algorithm == "random":
         message = "random ignores weights, but the weights differ: use weighted-round-robin"
         yield Problem(("algorithm",), message, weights)
-
-
-def _dns(upstream: Upstream) -> Iterator[Problem]:
-    for index, target in enumerate(upstream.targets):
-        here = ("targets", index, "port")
-        if target.is_srv and not target.needs_resolving:
-            message = "only a host name has SRV records: write its port, or a name"
-            yield Problem(here, message, (("targets", index, "host"),))
-        elif target.is_srv and upstream.resolve == "envoy":
-            yield Problem(here, "Envoy does not ask for SRV records: use resolve: control-plane", (("resolve",),))
-    if upstream.resolve == "envoy":
-        for field in sorted({"min_ttl", "linger"} & upstream.dns.model_fields_set):
-            message = f"{field} is about names that the control plane resolves, but resolve is envoy"
-            yield Problem(("dns", field), message, (("resolve",),))
-    if upstream.dns.logical:
-        if upstream.resolve != "envoy":
-            yield Problem(("dns", "logical"), "logical needs resolve: envoy", (("resolve",),))
-        elif len(upstream.targets) != 1 or not upstream.targets[0].needs_resolving:
-            message = f"logical is for exactly one target, given by host name, and there are {len(upstream.targets)}"
-            if len(upstream.targets) == 1:
-                message = "logical is for a target given by host name, and this one is an address"
-            yield Problem(("dns", "logical"), message, (("targets",),))
 
 
 def _unequal_weights(upstream: Upstream) -> tuple[Location, Location] | None:
