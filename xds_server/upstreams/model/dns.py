@@ -29,8 +29,9 @@ class Dns(Definition):
     answers are complete. SRV records linger only while others of their priority are there. Not with `resolve: envoy`.
     Default: 5m."""
     logical: StrictBool = False
-    """true: the one target is one endpoint, whatever addresses its name has: Envoy connects to the first one, and keeps
-    connections that it has when the answer changes. For the name of a cloud load balancer. Needs `resolve: envoy`.
+    """true: the one target is one endpoint, whatever addresses its name has: Envoy connects to the first of the last answer,
+    and goes on with that when the name does not exist any more. For the name of a cloud load balancer. Needs
+    `resolve: envoy`.
     Default: false. Envoy: `DnsCluster.all_addresses_in_single_endpoint` (LOGICAL_DNS)."""
 
 
