@@ -11,6 +11,7 @@ from xds_server import __version__
 from xds_server.catalog.files import FileSource
 from xds_server.delivery.publisher import Publisher
 from xds_server.management.http import HttpServer, http_app
+from xds_server.resolvers.lookup import SystemLookup
 from xds_server.settings import Settings
 from xds_server.xds import AddressInUseError, DiscoveryServer, Event, Limits
 
@@ -31,7 +32,7 @@ async def serve(settings: Settings) -> None:
         max_connection_age=settings.max_connection_age.total_seconds(),
         drain=settings.drain_time.total_seconds(),
     )
-    publisher = Publisher(identifier=settings.identifier, limits=limits)
+    publisher = Publisher(SystemLookup(settings.dns_servers), identifier=settings.identifier, limits=limits)
     publisher.server.subscribe(log_event)
     source = FileSource(settings.definitions, publisher.apply)
     http = HttpServer(http_app(publisher.server))

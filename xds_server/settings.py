@@ -1,5 +1,6 @@
 """Every option of the server once: its default, its environment variable (`XDS_SERVER_…`) and its help."""
 
+import ipaddress
 import os
 import socket
 from datetime import timedelta
@@ -19,7 +20,21 @@ def _address(value: str) -> str:
     return value
 
 
+def _name_server(value: str) -> str:
+    host, port = value, "53"
+    if value.startswith("[") or value.count(":") == 1:
+        host, _, port = value.rpartition(":")
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        host = ""
+    if not host or not port.isdecimal() or not 0 < int(port) <= 65535:
+        raise ValueError(f"{value!r} is not a name server: write 10.0.0.2, 10.0.0.2:5353 or [fd00::2]:53")
+    return value
+
+
 ListenAddress = Annotated[str, AfterValidator(_address)]
+NameServer = Annotated[str, AfterValidator(_name_server)]
 
 
 class Settings(BaseSettings):
@@ -33,6 +48,8 @@ class Settings(BaseSettings):
     """Where Envoys connect: host:port; port 0 takes any free one."""
     http_address: ListenAddress = "127.0.0.1:18080"
     """Where REST pollers and health checks connect: host:port; port 0 takes any free one."""
+    dns_servers: Annotated[tuple[NameServer, ...], NoDecode] = ()
+    """Name servers that are asked instead of this machine's: addresses with or without a port, separated by commas."""
     identifier: str = Field(default_factory=socket.gethostname)
     """Name of this server, which Envoy shows as the stat control_plane.identifier. Default: the host's name."""
     max_connection_age: Duration = timedelta(minutes=30)
@@ -45,6 +62,11 @@ class Settings(BaseSettings):
     """text for people, json for machines: one line per event, on stderr."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least serious events that are logged."""
+
+    @field_validator("dns_servers", mode="before")
+    @classmethod
+    def _split_servers(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("definitions", mode="before")
     @classmethod

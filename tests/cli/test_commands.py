@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from xds_server import __version__
+from xds_server.settings import Settings
 from xds_server.testing.server import XdsServerProcess
 
 GOOD = """\
@@ -206,6 +207,9 @@ def test_serve_on_a_port_that_is_taken_says_so(good: Path) -> None:
         (["--log-format", "xml"], "--log-format"),
         (["--xds-address", "18000"], "--xds-address"),
         (["--xds-address", "127.0.0.1:99999"], "--xds-address"),
+        (["--dns-servers", "10.0.0.2,ns.example"], "'ns.example' is not a name server"),
+        (["--dns-servers", "10.0.0.2:0"], "--dns-servers"),
+        (["--dns-servers", "[fd00::2]:x"], "--dns-servers"),
     ],
 )
 def test_serve_refuses_options_that_mean_nothing(good: Path, args: list[str], words: str) -> None:
@@ -224,6 +228,12 @@ def test_serve_stops_gracefully(good: Path, number: signal.Signals) -> None:
         server.wait_until(lambda: server.events("server.stopped"), 5, "the last event")
         assert "Traceback" not in server.log
         assert all(line.startswith("{") for line in server.log.splitlines()), "every line of the log is JSON"
+
+
+def test_name_servers_are_addresses_with_or_without_a_port() -> None:
+    written = "10.0.0.2, 10.0.0.2:5353,fd00::2,[fd00::2]:53"
+    assert Settings(dns_servers=written).dns_servers == ("10.0.0.2", "10.0.0.2:5353", "fd00::2", "[fd00::2]:53")  # type: ignore[arg-type]
+    assert Settings().dns_servers == ()
 
 
 def test_serve_takes_its_options_from_the_environment(good: Path) -> None:

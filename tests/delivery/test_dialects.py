@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from xds_server.delivery import compiling
 from xds_server.delivery.audience import EVERYONE, dialect_of
 from xds_server.delivery.publisher import Publisher
+from xds_server.resolvers import Answer, Question
 from xds_server.upstreams.model import Upstream
 from xds_server.upstreams.translate import Dialect
 from xds_server.xds import CLUSTER, ENDPOINTS, Node, Snapshot
@@ -155,14 +156,19 @@ async def test_a_target_changes_endpoints_alone_in_every_dialect() -> None:
 async def test_a_new_address_reaches_every_dialect() -> None:
     addresses = ["10.0.0.1", "10.0.0.2"]
 
-    async def lookup(_: str) -> tuple[str, ...]:
-        return (addresses[0],)
+    async def lookup(_: Question) -> Answer:
+        return Answer((addresses[0],))
 
     publisher = Publisher(lookup)
-    await publisher.apply(change(upstream("a", "db.example")))
+    await publisher.apply(change(upstream("a", "db.example", dns={"min_ttl": "100ms", "linger": "0s"})))
     await arrives(publisher, *NODES.values())
     addresses.pop(0)
-    await publisher.resolver._refresh("db.example")
+    running = asyncio.create_task(publisher.resolver.run())
+    old = served(publisher, ADS)
+    async with asyncio.timeout(10):
+        while served(publisher, ADS) is old:
+            await asyncio.sleep(0.01)
+    running.cancel()
     for node in NODES.values():
         snapshot = served(publisher, node)
         resource = snapshot and snapshot.get(ENDPOINTS, "a")
@@ -172,7 +178,7 @@ async def test_a_new_address_reaches_every_dialect() -> None:
 
 
 async def test_unknown_names_empty_no_client_of_any_dialect() -> None:
-    async def nowhere(_: str) -> tuple[str, ...]:
+    async def nowhere(_: Question) -> Answer:
         raise OSError(-2, "unknown")
 
     publisher = Publisher(nowhere)

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from xds_server.delivery import moments
 from xds_server.delivery.moments import Clock
 from xds_server.delivery.publisher import Publisher
+from xds_server.resolvers import Answer, Question
 from xds_server.upstreams.translate import Dialect
 from xds_server.xds import ENDPOINTS
 
@@ -186,17 +187,19 @@ async def test_a_removed_upstream_is_forgotten(time: Time) -> None:
 
 
 async def test_addresses_that_all_change_stay_for_an_overlap(time: Time) -> None:
-    answers = [("10.0.0.1",), ("10.0.0.2",)]
+    answers = [Answer(("10.0.0.1",)), Answer(("10.0.0.2",))]
 
-    async def lookup(name: str) -> tuple[str, ...]:
+    async def lookup(question: Question) -> Answer:
         return answers[0]
 
     publisher = Publisher(lookup, clock=time.clock)
-    await publisher.apply(change(upstream("a", "db.example", **ACTIVE)))
+    at_once = {"linger": "0s", "min_ttl": "100ms"}
+    await publisher.apply(change(upstream("a", "db.example", dns=at_once, **ACTIVE)))
     answers.pop(0)
     time.seconds = 100
-    await publisher.resolver._refresh("db.example")
-    assert addresses(publisher) == {"10.0.0.1", "10.0.0.2"}
+    refreshing = asyncio.create_task(publisher.resolver.run())
+    await until(lambda: addresses(publisher) == {"10.0.0.1", "10.0.0.2"})
+    refreshing.cancel()
     async with running(publisher):
         time.seconds = 101.5
         await until(lambda: addresses(publisher) == {"10.0.0.2"})

@@ -13,11 +13,12 @@ from xds_server.catalog.changes import Change
 from xds_server.delivery import compiling
 from xds_server.delivery.audience import EVERYONE
 from xds_server.delivery.publisher import Publisher
+from xds_server.resolvers import Answer, Question
 from xds_server.upstreams.model import Upstream
 from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Node
 
 
-async def nowhere(name: str) -> tuple[str, ...]:
+async def nowhere(_: Question) -> Answer:
     raise OSError(-2, "Name or service not known")
 
 
@@ -133,8 +134,8 @@ async def test_a_mistake_of_ours_with_one_definition_does_not_touch_the_others(m
 
 @pytest.mark.parametrize("resolve", ["control-plane", "envoy"])
 async def test_host_names_are_resolved_by_whom_the_definition_says(resolve: str) -> None:
-    async def lookup(name: str) -> tuple[str, ...]:
-        return ("10.9.9.1", "10.9.9.2")
+    async def lookup(_: Question) -> Answer:
+        return Answer(("10.9.9.1", "10.9.9.2"))
 
     publisher = Publisher(lookup)
     await publisher.apply(change(upstream("a", "db.example", resolve=resolve)))
@@ -152,15 +153,14 @@ async def test_host_names_are_resolved_by_whom_the_definition_says(resolve: str)
 async def test_a_new_address_reaches_the_endpoints_and_a_failure_does_not() -> None:
     answers: list[tuple[str, ...] | OSError] = [("10.0.0.1",), ("10.0.0.2",), OSError(-2, "unknown"), ()]
 
-    async def lookup(name: str) -> tuple[str, ...]:
+    async def lookup(_: Question) -> Answer:
         answer = answers.pop(0) if answers else ("10.0.0.3",)
         if isinstance(answer, OSError):
             raise answer
-        return answer
+        return Answer(answer)
 
     publisher = Publisher(lookup)
-    publisher.resolver._interval = 0.01
-    await publisher.apply(change(upstream("a", "db.example")))
+    await publisher.apply(change(upstream("a", "db.example", dns={"min_ttl": "100ms", "linger": "0s"})))
     seen: list[bytes] = []
     with capture_logs() as logs:
         running = asyncio.create_task(publisher.resolver.run())
@@ -190,8 +190,8 @@ async def test_a_name_that_never_resolves_holds_nothing_up_and_empties_no_envoy(
 async def test_a_refused_definition_leaves_its_last_good_one_in_force_in_every_respect() -> None:
     answers = iter(f"10.0.0.{n}" for n in range(1, 9))
 
-    async def lookup(name: str) -> tuple[str, ...]:
-        return (next(answers),)
+    async def lookup(_: Question) -> Answer:
+        return Answer((next(answers),))
 
     publisher = Publisher(lookup)
     edge, core = Node("1", cluster="edge"), Node("2", cluster="core")
@@ -200,14 +200,14 @@ async def test_a_refused_definition_leaves_its_last_good_one_in_force_in_every_r
     with capture_logs() as logs:
         bad = {"connect_timeout": "0s"}
         await publisher.apply(change(upstream("a", "other.example", nodes={"clusters": ["core"]}, envoy=bad)))
-        await publisher._resolved(frozenset({"db.example"}))
+        await publisher._resolved(frozenset({Question("db.example")}))
         await publisher.apply(change(upstream("b")))
     assert [log["event"] for log in complaints(logs)] == ["definition.refused"], "said once, not at every change"
     inside = publisher.server.snapshot(publisher._group_of(edge))
     outside = publisher.server.snapshot(publisher._group_of(core))
     assert (names(inside, CLUSTER), names(inside, LISTENER)) == (["a", "b"], ["database"])
     assert (names(outside, CLUSTER), names(outside, LISTENER)) == (["b"], [])
-    assert set(publisher.resolver.addresses) == {"db.example", "other.example"}, (
+    assert {question.name for question in publisher.resolver.addresses} == {"db.example", "other.example"}, (
         "it is tried again with the next change"
     )
 
@@ -265,8 +265,8 @@ async def test_a_gateway_without_its_upstream_is_served_to_nobody() -> None:
 async def test_the_names_of_a_refused_definition_are_not_looked_up_with_every_change() -> None:
     asked: list[str] = []
 
-    async def lookup(name: str) -> tuple[str, ...]:
-        asked.append(name)
+    async def lookup(question: Question) -> Answer:
+        asked.append(question.name)
         raise OSError(-2, "unknown")
 
     publisher = Publisher(lookup)
@@ -275,7 +275,7 @@ async def test_the_names_of_a_refused_definition_are_not_looked_up_with_every_ch
         await publisher.apply(change(upstream("ok", f"10.0.0.{number}")))
     assert asked == ["dead.example"]
     await publisher.apply(change(remove=("r",)))
-    assert publisher.resolver._names == set()
+    assert publisher.resolver._entries == {}
 
 
 async def test_a_target_that_its_author_replaced_by_an_unknown_name_is_gone() -> None:

@@ -1,13 +1,14 @@
 """The golden cases of the translation: `tests/translate/golden/NAME.in.yaml` and what it becomes, `NAME.out.yaml`.
 
-An input is a definition file, and may have `addresses`: what the control plane resolved. `/certs/` stands for the
-directory of the test certificates.
+An input is a definition file, and may have `addresses`: what the control plane resolved (see `resolved`). `/certs/` stands for
+the directory of the test certificates.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import resolved
 import yaml
 
 from xds_server.upstreams import translate
@@ -22,7 +23,7 @@ class Case(NamedTuple):
     """One input, read."""
 
     document: Document
-    addresses: dict[str, list[str]]
+    addresses: translate.Addresses
 
     def clusters(self) -> Iterator[Any]:
         return map(translate.cluster, self.document.upstreams)
@@ -51,5 +52,5 @@ def read(name: str, *, certificates: Path | None = None) -> Case:
     """A case; with `certificates`, its `/certs/` is that directory."""
     text = (GOLDEN / f"{name}.in.yaml").read_text(encoding="utf-8")
     content = yaml.safe_load(text if certificates is None else text.replace("/certs/", f"{certificates}/"))
-    addresses = content.pop("addresses", {})
+    addresses = resolved.written(content.pop("addresses", {}))
     return Case(Document.model_validate(content), addresses)

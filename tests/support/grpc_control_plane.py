@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,14 +26,18 @@ def target(backend: GrpcBackend, **more: Any) -> dict[str, Any]:
 
 
 class Product:
-    """`xds-server serve` on definition files, each upstream in one of its own, for as long as the `with` block lasts."""
+    """`xds-server serve` on definition files, each upstream in one of its own, for as long as the `with` block lasts.
 
-    def __init__(self, directory: Path) -> None:
+    `args`: further options of it.
+    """
+
+    def __init__(self, directory: Path, *, args: Sequence[str] = ()) -> None:
         self._directory = directory / "definitions"
         self._directory.mkdir()
         self.xds_address = f"127.0.0.1:{free_port()}"
         # Every event of the protocol is in the log, for tests to read.
-        self.server = XdsServerProcess(self._directory, xds_address=self.xds_address, args=["--log-level", "debug"])
+        options = ["--log-level", "debug", *args]
+        self.server = XdsServerProcess(self._directory, xds_address=self.xds_address, args=options)
 
     def upstream(self, name: str, *targets: dict[str, Any], **fields: Any) -> None:
         self._write(name, upstreams=[{"name": name, "targets": list(targets), **fields}])

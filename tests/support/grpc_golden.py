@@ -1,13 +1,14 @@
 """The golden cases of the translation for gRPC clients: `tests/translate/proxyless/NAME.in.yaml` and what it becomes.
 
-An input is a definition file, and may have `addresses`: what the control plane resolved. The outcome of each upstream is its
-warnings as comments and its resources, or why there are none.
+An input is a definition file, and may have `addresses`: what the control plane resolved (see `resolved`). The outcome of
+each upstream is its warnings as comments and its resources, or why there are none.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import resolved
 import yaml
 
 from xds_server.upstreams.model import Document, Upstream
@@ -28,7 +29,7 @@ def names() -> list[str]:
 def read(name: str) -> Iterator[tuple[Upstream, Addresses]]:
     """The upstreams of a case, and the addresses that are known."""
     content = yaml.safe_load((GOLDEN / f"{name}.in.yaml").read_text(encoding="utf-8"))
-    addresses = content.pop("addresses", {})
+    addresses = resolved.written(content.pop("addresses", {}))
     for upstream in Document.model_validate(content).upstreams:
         yield upstream, addresses
 

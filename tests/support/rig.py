@@ -6,7 +6,7 @@ import json
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -34,7 +34,8 @@ def target(backend: Backend, **more: Any) -> dict[str, Any]:
 class Rig:
     """`protocol`: how Envoy takes its configuration. `listener`: from the control plane, or of its own bootstrap.
 
-    `edit` changes the bootstrap, which is given to it as data: for what `Bootstrap` has no option for.
+    `edit` changes the bootstrap, which is given to it as data: for what `Bootstrap` has no option for. `args`:
+    further options of the control plane.
     """
 
     def __init__(
@@ -45,10 +46,12 @@ class Rig:
         listener: Listener = "ours",
         node: str = "rig",
         edit: Callable[[dict[str, Any]], None] | None = None,
+        args: Sequence[str] = (),
     ) -> None:
         self.directory = directory / "definitions"
         self.directory.mkdir()
         self._protocol, self.listener, self._node, self._edit = protocol, listener, node, edit
+        self._args = args
         self._stack = ExitStack()
         self.server: XdsServerProcess
         self.envoy: EnvoyProcess
@@ -61,7 +64,9 @@ class Rig:
             else:
                 self.write("gateways", gateways=[])
             # Every event of the protocol is in the log, for tests to read.
-            self.server = stack.enter_context(XdsServerProcess(self.directory, args=["--log-level", "debug"]))
+            self.server = stack.enter_context(
+                XdsServerProcess(self.directory, args=["--log-level", "debug", *self._args])
+            )
             self.envoy = stack.enter_context(EnvoyProcess(self._bootstrap()))
             self.envoy.wait_until(lambda: self.port, 10, "the listener")
             self._stack = stack.pop_all()

@@ -1,7 +1,7 @@
 """An Envoy that holds translated definitions, over ADS: what the behaviour tests of the translation talk to."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ import yaml
 from settled import pass_through_worker
 
 from xds_server.bootstrap import Bootstrap, render
+from xds_server.resolvers import Found
 from xds_server.testing import Answer, EnvoyProcess, request
 from xds_server.testing.loop import run
 from xds_server.upstreams import translate
@@ -18,7 +19,7 @@ from xds_server.upstreams.model import Document, Gateway
 from xds_server.xds import ROUTES, DiscoveryServer, Event, Resource, Snapshot
 
 
-def resources(document: Document, addresses: Mapping[str, Sequence[str]] | None = None) -> list[Resource]:
+def resources(document: Document, addresses: translate.Addresses | None = None) -> list[Resource]:
     """Everything that a document becomes."""
     made: list[Resource | None] = [translate.listener_resource(gateway) for gateway in document.gateways]
     for upstream in document.upstreams:
@@ -53,14 +54,14 @@ class TranslatedEnvoy:
     def __exit__(self, *error: Any) -> None:
         self._stack.close()
 
-    def serve_with_gateways(self, definitions: dict[str, Any], **addresses: Sequence[str]) -> None:
+    def serve_with_gateways(self, definitions: dict[str, Any], **addresses: Sequence[Found]) -> None:
         """The same, with an HTTP gateway ``public`` and a TCP gateway for each TCP upstream, under its name."""
         document = Document.model_validate(definitions)
         tcp = [upstream.name for upstream in document.upstreams if upstream.protocol == "tcp"]
         gateways = (_gateway("public"), *(_gateway(name, upstream=name) for name in tcp))
         self.serve(document.model_copy(update={"gateways": gateways}), **addresses)
 
-    def serve(self, definitions: dict[str, Any] | Document, **addresses: Sequence[str]) -> None:
+    def serve(self, definitions: dict[str, Any] | Document, **addresses: Sequence[Found]) -> None:
         """Have Envoy hold exactly these definitions, and wait until their clusters are warm and their listeners bound."""
         document = definitions if isinstance(definitions, Document) else Document.model_validate(definitions)
         snapshot = Snapshot.of(resources(document, addresses))

@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xds_server.resolvers import SrvAddress
 from xds_server.upstreams import translate
 from xds_server.upstreams.model import Upstream
 from xds_server.xds.resource import content_version
@@ -14,7 +15,7 @@ TARGETS = st.lists(
     st.fixed_dictionaries(
         {
             "host": st.sampled_from(["10.0.0.1", "10.0.0.2", "::1", "a.example", "b.example"]),
-            "port": st.integers(1, 5),
+            "port": st.integers(1, 5) | st.just("srv"),
             "weight": st.integers(0, 1_000_000),
             "priority": st.integers(0, 128),
             "state": st.sampled_from(["enabled", "draining", "disabled", "unhealthy"]),
@@ -24,7 +25,7 @@ TARGETS = st.lists(
     ),
     max_size=12,
     unique_by=lambda target: (target["host"], target["port"]),
-)
+).map(lambda targets: [target for target in targets if target["port"] != "srv" or "example" in target["host"]])
 FIELDS = st.fixed_dictionaries(
     {
         "algorithm": ALGORITHMS,
@@ -34,8 +35,15 @@ FIELDS = st.fixed_dictionaries(
         "host_header": st.sampled_from(["keep", "target", "shop.internal"]),
     }
 )
-ADDRESSES = st.dictionaries(
-    st.sampled_from(["a.example", "b.example"]), st.lists(st.sampled_from(["10.0.0.1", "10.0.0.3", "::1"]), max_size=3)
+ADDRESS = st.sampled_from(["10.0.0.1", "10.0.0.3", "::1"])
+SRV_ADDRESS = st.builds(
+    SrvAddress, st.integers(0, 65535), st.integers(0, 65535), st.sampled_from(["x", "y"]), ADDRESS, st.integers(1, 3)
+)
+NAMES = st.sampled_from(["a.example", "b.example"])
+ADDRESSES = st.builds(
+    dict.__or__,
+    st.dictionaries(NAMES, st.lists(ADDRESS, max_size=3)),
+    st.dictionaries(NAMES.map("{}:srv".format), st.lists(SRV_ADDRESS, max_size=5)),
 )
 
 
@@ -62,7 +70,7 @@ def test_targets_are_no_part_of_the_cluster_and_its_host_names(
 @settings(max_examples=150, deadline=None)
 @given(FIELDS, TARGETS, ADDRESSES, st.randoms())
 def test_an_assignment_is_what_envoy_takes_and_knows_no_order(
-    fields: dict[str, Any], targets: list[dict[str, Any]], addresses: dict[str, list[str]], random: Any
+    fields: dict[str, Any], targets: list[dict[str, Any]], addresses: dict[str, Any], random: Any
 ) -> None:
     one = upstream(fields, targets)
     assignment = translate.endpoints(one, addresses)

@@ -27,6 +27,7 @@ def serve(
     definitions: Annotated[list[Path] | None, _option("definitions")] = None,
     xds_address: Annotated[str | None, _option("xds_address")] = None,
     http_address: Annotated[str | None, _option("http_address")] = None,
+    dns_servers: Annotated[str | None, _option("dns_servers")] = None,
     identifier: Annotated[str | None, _option("identifier")] = None,
     max_connection_age: Annotated[str | None, _option("max_connection_age")] = None,
     max_new_streams: Annotated[float | None, _option("max_new_streams")] = None,

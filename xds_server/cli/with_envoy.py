@@ -20,6 +20,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from xds_server.cli.errors import fail
 from xds_server.config_sources import CONTROL_PLANE_CLUSTER
 from xds_server.delivery.checking import Checked, resolve
+from xds_server.delivery.resolving import addresses_of
 from xds_server.testing.binary import find_envoy
 from xds_server.upstreams import translate
 from xds_server.upstreams.documents import FileProblem
@@ -39,7 +40,9 @@ Definition = Placed[Upstream] | Placed[Gateway]
 
 def check_with_envoy(checked: Checked) -> list[FileProblem]:
     """Every definition that the real Envoy refuses, in its words. Raises EnvoyNotFoundError and CommandError."""
-    addresses = resolve(placed.value for placed in checked.upstreams.values())
+    upstreams = [placed.value for placed in checked.upstreams.values()]
+    resolved = resolve(upstreams)
+    addresses = {name: found for upstream in upstreams for name, found in addresses_of(upstream, resolved).items()}
     return _refused([*checked.upstreams.values(), *checked.gateways.values()], addresses)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from xds_server.delivery.compiled import NotServableError, compile_gateway, compile_upstream
+from xds_server.delivery.resolving import Resolved, addresses_of, questions
+from xds_server.resolvers import Question
 from xds_server.resolvers.dns import Resolver
 from xds_server.upstreams import documents, translate
 from xds_server.upstreams.deadlines import as_of
@@ -70,34 +72,29 @@ def messages_of(checked: Checked, *, name: str | None = None, kind: str | None =
     now = datetime.now(UTC)
     upstreams = [as_of(placed.value, now) for key, placed in sorted(checked.upstreams.items()) if name in (None, key)]
     gateways = [placed.value for key, placed in sorted(checked.gateways.items()) if name in (None, key)]
-    addresses = resolve(upstreams)
+    resolved = resolve(upstreams)
+    assignments = (translate.endpoints(upstream, addresses_of(upstream, resolved)) for upstream in upstreams)
     by_kind: dict[str, list[Any]] = {
         "cluster": [translate.cluster(upstream) for upstream in upstreams],
-        "endpoints": [made for upstream in upstreams if (made := translate.endpoints(upstream, addresses)) is not None],
+        "endpoints": [assignment for assignment in assignments if assignment is not None],
         "listener": [translate.listener(gateway) for gateway in gateways],
         "route": list(_routes(upstreams)),
     }
     return [message for key, messages in by_kind.items() if kind in (None, key) for message in messages]
 
 
-def resolve(upstreams: Iterable[Upstream]) -> translate.Addresses:
-    """The addresses that the targets' host names have now; names that cannot be resolved are left out."""
-    names = {
-        target.host
-        for upstream in upstreams
-        if upstream.resolve == "control-plane"
-        for target in upstream.targets
-        if target.needs_resolving
-    }
-    return asyncio.run(_look_up(names)) if names else {}
+def resolve(upstreams: Iterable[Upstream]) -> Resolved:
+    """What the targets' host names resolve to now; names that cannot be resolved are left out."""
+    asked = {question for upstream in upstreams for question in questions(upstream).values()}
+    return asyncio.run(_look_up(asked)) if asked else {}
 
 
-async def _look_up(names: set[str]) -> translate.Addresses:
-    async def ignore(_: frozenset[str]) -> None:
+async def _look_up(asked: set[Question]) -> Resolved:
+    async def ignore(_: frozenset[Question]) -> None:
         """Nothing changes after the one look-up."""
 
     resolver = Resolver(ignore)
-    await resolver.add(names)
+    await resolver.add(asked)
     return dict(resolver.addresses)
 
 

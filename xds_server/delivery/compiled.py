@@ -80,10 +80,8 @@ def _for_envoys(upstream: Upstream, addresses: Addresses, dialect: Dialect) -> C
 
 
 def _for_grpc_clients(upstream: Upstream, addresses: Addresses) -> Compiled:
-    # Names that Envoy would resolve have no addresses here, even where another upstream has the same ones resolved.
-    known = addresses if upstream.resolve == "control-plane" else {}
     try:
-        resources, warnings = proxyless_resources(upstream, known)
+        resources, warnings = proxyless_resources(upstream, addresses)
     except (ProxylessError, InvalidResourceError) as error:
         raise NotServableError([Problem((), str(error))]) from None
     return Compiled(resources, warnings=warnings)
@@ -97,7 +95,7 @@ def _unknown(upstream: Upstream, addresses: Addresses) -> bool:
     """
     if upstream.resolve == "envoy" or not upstream.targets:
         return False
-    return all(target.needs_resolving and not addresses.get(target.host) for target in upstream.targets)
+    return all(target.needs_resolving and not addresses.get(target.lookup) for target in upstream.targets)
 
 
 def compile_gateway(gateway: Gateway, dialect: Dialect = Dialect.ADS) -> Compiled:

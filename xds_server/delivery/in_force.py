@@ -1,8 +1,11 @@
 """The definitions in force, and what has to be found in them quickly: host names, gateways, audiences."""
 
 from collections.abc import Iterable, Mapping, Set
+from typing import TypeVar
 
 from xds_server.delivery.audience import ALL_NODES, Audiences, NodeGroup, selector_key
+from xds_server.delivery.resolving import questions
+from xds_server.resolvers import Question
 from xds_server.upstreams.model import Gateway, Placed, Upstream, may_share_envoy
 from xds_server.xds import Node
 
@@ -10,6 +13,7 @@ Key = tuple[str, str]
 """Kind (``upstream`` or ``gateway``) and name of a definition."""
 Definition = Placed[Upstream] | Placed[Gateway]
 Index = dict[str, set[Key]]
+_Indexed = TypeVar("_Indexed")
 
 
 class InForce:
@@ -17,8 +21,8 @@ class InForce:
 
     def __init__(self) -> None:
         self.definitions: dict[Key, Definition] = {}
-        self.hosts: Index = {}
-        """Host names that the control plane resolves -> the upstreams that have them as targets."""
+        self.hosts: dict[Question, set[Key]] = {}
+        """What the control plane resolves -> the upstreams whose targets it is for."""
         self._claims: Index = {}
         """Virtual host names -> the upstreams that answer for them."""
         self._gateways: Index = {}
@@ -100,11 +104,11 @@ class InForce:
         return ""
 
 
-def hosts_of(placed: Definition | None) -> set[str]:
-    """Host names that the control plane resolves for a definition."""
-    if placed is None or not isinstance(placed.value, Upstream) or placed.value.resolve == "envoy":
+def hosts_of(placed: Definition | None) -> set[Question]:
+    """What the control plane resolves for a definition."""
+    if placed is None or not isinstance(placed.value, Upstream):
         return set()
-    return {target.host for target in placed.value.targets if target.needs_resolving}
+    return set(questions(placed.value).values())
 
 
 def _virtual_hosts(placed: Definition | None) -> Iterable[str]:
@@ -116,7 +120,7 @@ def _forwards_to(placed: Definition | None) -> Iterable[str]:
     return (value.upstream,) if isinstance(value, Gateway) and value.upstream is not None else ()
 
 
-def _reindex(index: Index, key: Key, old: Iterable[str], new: Iterable[str]) -> None:
+def _reindex(index: dict[_Indexed, set[Key]], key: Key, old: Iterable[_Indexed], new: Iterable[_Indexed]) -> None:
     old, new = set(old), set(new)
     for entry in old - new:
         index[entry].discard(key)

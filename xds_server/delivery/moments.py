@@ -16,6 +16,7 @@ import structlog
 
 from xds_server.delivery.in_force import Definition, Key
 from xds_server.delivery.overlap import History, Plan, plan
+from xds_server.delivery.resolving import Resolved, addresses_of
 from xds_server.delivery.schedule import Schedule
 from xds_server.upstreams.deadlines import as_of, next_deadline
 from xds_server.upstreams.model import Gateway, Upstream
@@ -67,16 +68,17 @@ class Moments:
         self._changed = asyncio.Event()
 
     def inputs(
-        self, wanted: Mapping[Key, Definition | None], addresses: Addresses, *, polled: bool = False
+        self, wanted: Mapping[Key, Definition | None], resolved: Resolved, *, polled: bool = False
     ) -> dict[Key, Input | None]:
         """What to serve of definitions now. `polled`: there are Envoys that poll."""
         now, tick = self._clock.wall(), self._clock.monotonic()
         made: dict[Key, Input | None] = {}
         for key, definition in wanted.items():
             if definition is None or not isinstance(definition.value, Upstream):
-                made[key] = definition and Input(definition, definition.value, addresses)
+                made[key] = definition and Input(definition, definition.value, {})
                 continue
-            planned = plan(self._histories.get(key), as_of(definition.value, now), addresses, tick, polled=polled)
+            upstream = as_of(definition.value, now)
+            planned = plan(self._histories.get(key), upstream, addresses_of(upstream, resolved), tick, polled=polled)
             deadline = next_deadline(definition.value, now)
             then = deadline.timestamp() if deadline else None
             made[key] = Input(definition, planned.upstream, planned.addresses, planned, then)

@@ -13,8 +13,17 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, NamedTuple
 
+from xds_server.resolvers import Found
 from xds_server.upstreams.model import ActiveHealthCheck, Target, Upstream
-from xds_server.upstreams.translate import Addresses, Host, eds_name, enabled_hosts, envoy_resolves, is_enabled
+from xds_server.upstreams.translate import (
+    Addresses,
+    Host,
+    eds_name,
+    enabled_hosts,
+    envoy_resolves,
+    is_enabled,
+    places_of,
+)
 
 MARGIN: Final = timedelta(seconds=1)
 """For the change to arrive and the first probe to be sent."""
@@ -64,7 +73,7 @@ def plan(before: History | None, upstream: Upstream, addresses: Addresses, now: 
     active = upstream.health_checks.active
     if active is None or envoy_resolves(upstream):
         return Plan(upstream, addresses, None, None)
-    own = {t.host: tuple(addresses.get(t.host, ())) for t in upstream.targets if t.needs_resolving}
+    own = {t.lookup: tuple(addresses.get(t.lookup, ())) for t in upstream.targets if t.needs_resolving}
     if before is None or eds_name(before.upstream) != eds_name(upstream):
         return Plan(upstream, addresses, History(upstream, own), None)
     new_for = length(active, polled=polled)
@@ -97,7 +106,7 @@ def _not_by_hand(gone: dict[Place, Host], upstream: Upstream, own: Addresses) ->
     """Without what the definition still has, and takes out."""
     out = [target for target in upstream.targets if not is_enabled(target)]
     keys = {target.key for target in out}
-    places = {(address, t.port) for t in out for address in (own[t.host] if t.needs_resolving else (t.host,))}
+    places = {(host.address, host.port) for target in out for host in places_of(upstream, target, own)}
     return {place: host for place, host in gone.items() if place not in places and host.target.key not in keys}
 
 
@@ -109,10 +118,10 @@ def _with_targets(upstream: Upstream, kept: list[Target]) -> Upstream:
 
 def _with_addresses(addresses: Addresses, own: Addresses, kept: Mapping[Place, Host]) -> Addresses:
     """A target by host name keeps its name, which its endpoints carry: only the addresses of the name are added to."""
-    more: dict[str, list[str]] = {}
-    for (address, _), host in kept.items():
+    more: dict[str, list[Found]] = {}
+    for host in kept.values():
         if host.target.needs_resolving:
-            there = more.setdefault(host.target.host, [*own.get(host.target.host, ())])
-            if address not in there:
-                there.append(address)
+            there = more.setdefault(host.target.lookup, [*own.get(host.target.lookup, ())])
+            if host.found not in there:
+                there.append(host.found)
     return {**addresses, **more} if more else addresses

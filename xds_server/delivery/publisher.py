@@ -23,7 +23,8 @@ from xds_server.delivery.effects import Effects, effects
 from xds_server.delivery.in_force import Definition, InForce, Key, hosts_of
 from xds_server.delivery.moments import Clock, Input, Moments
 from xds_server.delivery.reports import Reports, tell_applied
-from xds_server.resolvers.dns import Lookup, Resolver
+from xds_server.resolvers import Lookup, Question
+from xds_server.resolvers.dns import Resolver
 from xds_server.upstreams.translate import ROUTES_NAME, Dialect, encode_route_configuration
 from xds_server.xds import ROUTES, DiscoveryServer, Limits, Node, Resource, Snapshot
 
@@ -110,7 +111,7 @@ class Publisher:
         received = ((key, self._for_group(group, key)) for key in self._compiled.get(group.dialect, ()))
         return {key[1]: compiled.warnings for key, compiled in received if compiled is not None and compiled.warnings}
 
-    async def _resolved(self, hosts: frozenset[str]) -> None:
+    async def _resolved(self, hosts: frozenset[Question]) -> None:
         async with self._turn:
             await self._again({key for host in hosts for key in self._in_force.hosts.get(host, ())})
 

@@ -1,138 +1,244 @@
-"""Host names into addresses over time: refreshed, and the last good answer kept. Knows nothing of Envoy or of upstreams.
+"""Host names into addresses over time: asked again when their TTL runs out, and the last good answer kept.
 
 An empty answer, an unknown name and a resolver that fails all leave what was known: a target that vanishes from DNS for a
-moment must not vanish from Envoy. Look-ups share one c-ares channel (aiodns), so that any number of dead names holds
-neither a thread nor another name.
+moment must not vanish from Envoy. Names that fail share a few slots of their own, so that any number of dead names holds no
+other name back.
 """
 
 import asyncio
-import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import random
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from heapq import heappop, heappush
+from itertools import count
 from typing import Final
 
-import aiodns
 import structlog
 
-REFRESH_INTERVAL: Final = 5.0
-"""Seconds between two look-ups of a name."""
-FIRST_ANSWER: Final = 3.0
-"""Seconds that a look-up may take, and so that a new name may delay the change that brings it."""
+from xds_server.resolvers.known import Known
+from xds_server.resolvers.lookup import SystemLookup
+from xds_server.resolvers.questions import Answer, Found, Lookup, Question
 
-Lookup = Callable[[str], Awaitable[tuple[str, ...]]]
+FIRST_ANSWER: Final = 3.0
+"""Seconds that a look-up may take, and so that new names may delay the change that brings them."""
+AT_ONCE: Final = 200
+"""Look-ups at a time."""
+FAILING_AT_ONCE: Final = 50
+"""The same for names whose last look-up failed."""
+JITTER: Final = 0.1
+"""Share of its TTL by which a name may be asked later, so that names that came together part."""
+TELL_AGAIN: Final = 1.0
+"""Seconds until news are told again to a receiver that failed."""
+
 log = structlog.get_logger("dns")
 
 
-class SystemLookup:
-    """Asks the name servers and the hosts file that this machine is configured with."""
+class _Entry(Known):
+    """A question in use."""
 
-    def __init__(self) -> None:
-        self._resolver: aiodns.DNSResolver | None = None
-
-    async def __call__(self, name: str) -> tuple[str, ...]:
-        """The IPv4 addresses of `name`, or its IPv6 addresses where it has no others; sorted. Raises OSError."""
-        if self._resolver is None:
-            self._resolver = aiodns.DNSResolver(timeout=1.0, tries=2)
-        try:
-            answer = await self._resolver.getaddrinfo(name, family=socket.AF_UNSPEC)
-        except aiodns.error.DNSError as error:
-            raise OSError(str(error.args[-1])) from None
-        found = {(node.family, node.addr[0].decode()) for node in answer.nodes}
-        ipv4 = sorted(address for family, address in found if family == socket.AF_INET)
-        return tuple(ipv4 or sorted(address for _, address in found))
+    def __init__(self, question: Question) -> None:
+        super().__init__(question)
+        self.failing = False
+        self.asked: asyncio.Task[None] | None = None
+        self.is_awaited = True
+        """Whether the change that brings it waits for its first answer, which is then no news."""
+        self.ask_at = 0.0
+        self.due = 0.0
+        """When it has its turn next: to be asked, or because an address has lingered long enough."""
+        self.is_told_of_ttl = False
 
 
 class Resolver:
     """Keeps the addresses of the names that are in use and tells when they change."""
 
     def __init__(
-        self,
-        on_change: Callable[[frozenset[str]], Awaitable[None]],
-        lookup: Lookup | None = None,
-        interval: float = REFRESH_INTERVAL,
+        self, on_change: Callable[[frozenset[Question]], Awaitable[None]], lookup: Lookup | None = None
     ) -> None:
-        """`on_change` is called with each name whose addresses changed while `run` runs. `interval` in seconds."""
+        """`on_change` is called with the questions whose addresses changed, while `run` runs."""
         self._on_change = on_change
         self._lookup = lookup or SystemLookup()
-        self._interval = interval
-        self._addresses: dict[str, tuple[str, ...]] = {}
-        self._names: set[str] = set()
-        self._failing: set[str] = set()
-        self._untold: set[str] = set()
-        """Names whose new addresses could not be told: told again with the next refresh."""
-        self._asked: dict[str, asyncio.Task[bool]] = {}
+        self._entries: dict[Question, _Entry] = {}
+        self._turns: list[tuple[float, int, Question]] = []
+        """A heap. Of turns of the same question, only the one at its entry's `due` counts."""
+        self._number = count()
+        self._woken = asyncio.Event()
+        self._slots, self._slots_of_failing = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(FAILING_AT_ONCE)
+        self._news: set[Question] = set()
+        """Questions whose new addresses are to be told."""
+        self._has_news = asyncio.Event()
+        self.addresses: Mapping[Question, tuple[Found, ...]] = _Addresses(self._entries)
+        """What is known of every question in use that ever had an answer."""
 
-    @property
-    def addresses(self) -> Mapping[str, tuple[str, ...]]:
-        """The last good answer of every name in use that ever had one."""
-        return self._addresses
+    async def add(self, questions: Iterable[Question]) -> None:
+        """Ask `questions` too from now on; returns once each new one was asked, after 3 s at most.
 
-    async def add(self, names: Iterable[str]) -> None:
-        """Resolve `names` too from now on; returns once each new one was looked up, after 3 s at most."""
-        new = set(names) - self._names
-        self._names |= new
-        if new:
-            await asyncio.wait([self._ask(name) for name in new])
+        What comes later is told.
+        """
+        entries = {question: _Entry(question) for question in questions if question not in self._entries}
+        self._entries |= entries
+        if entries:
+            tasks = [self._ask(question, entry) for question, entry in entries.items()]
+            await asyncio.wait(tasks, timeout=FIRST_ANSWER)
+            self._inherit({question: entry for question, entry in entries.items() if not entry.addresses})
+        for entry in entries.values():
+            entry.is_awaited = False
 
-    def drop(self, names: Iterable[str]) -> None:
-        """Resolve `names` no longer, and forget their addresses."""
-        for name in names:
-            self._names.discard(name)
-            self._failing.discard(name)
-            self._untold.discard(name)
-            self._addresses.pop(name, None)
+    def _inherit(self, unanswered: Mapping[Question, _Entry]) -> None:
+        """Let questions begin with what is known of the same name under other terms: these were edited while DNS is down."""
+        if not unanswered:
+            return
+        known = {_asked(question): entry.addresses for question, entry in self._entries.items() if entry.addresses}
+        for question, entry in unanswered.items():
+            if found := known.get(_asked(question)):
+                entry.learn(Answer(found), _now())
+
+    def drop(self, questions: Iterable[Question]) -> None:
+        """Ask `questions` no longer, and forget their addresses."""
+        for question in questions:
+            entry = self._entries.pop(question, None)
+            if entry is not None and entry.asked is not None:
+                entry.asked.cancel()
+            self._news.discard(question)
 
     async def run(self) -> None:
-        """Refresh until cancelled. Each name is told as soon as it is known, whatever the others do."""
+        """Ask and tell until cancelled."""
         try:
-            async with asyncio.TaskGroup() as refreshes:
+            async with asyncio.TaskGroup() as work:
+                work.create_task(self._tell())
                 while True:
-                    await asyncio.sleep(self._interval)
-                    for name in self._names - self._asked.keys():
-                        refreshes.create_task(self._refresh(name))
+                    self._woken.clear()
+                    self._take_turns()
+                    wait = self._turns[0][0] - _now() if self._turns else None
+                    try:
+                        async with asyncio.timeout(wait):
+                            await self._woken.wait()
+                    except TimeoutError:
+                        continue
         finally:
-            for task in self._asked.values():
-                task.cancel()
+            for entry in self._entries.values():
+                if entry.asked is not None:
+                    entry.asked.cancel()
 
-    async def _refresh(self, name: str) -> None:
-        """Look `name` up and tell. Nothing that goes wrong with one name may end the server, or be forgotten."""
-        try:
-            if (await self._ask(name) or name in self._untold) and name in self._names:
-                self._untold.add(name)
-                await self._on_change(frozenset({name}))
-                self._untold.discard(name)
-        except Exception as error:
-            log.error("dns.refresh_failed", name=name, problem=repr(error), exc_info=True)
+    def _take_turns(self) -> None:
+        now = _now()
+        while self._turns and self._turns[0][0] <= now:
+            due, _, question = heappop(self._turns)
+            entry = self._entries.get(question)
+            if entry is None or entry.due != due or entry.asked is not None:
+                continue
+            if now >= entry.ask_at:
+                self._ask(question, entry)
+            else:
+                before = entry.addresses
+                entry.forget(now)
+                self._notice(question, entry, before)
+                self._schedule(question, entry)
 
-    def _ask(self, name: str) -> asyncio.Task[bool]:
-        """Look `name` up, once at a time; the task tells whether its addresses changed."""
-        if (task := self._asked.get(name)) is None:
-            task = self._asked[name] = asyncio.create_task(self._look_up(name))
-            task.add_done_callback(lambda _: self._asked.pop(name, None))
-        return task
+    def _schedule(self, question: Question, entry: _Entry) -> None:
+        """Give a question its next turn."""
+        entry.due = min(entry.ask_at, entry.next_to_leave or entry.ask_at)
+        heappush(self._turns, (entry.due, next(self._number), question))
+        if self._turns[0][0] == entry.due:
+            self._woken.set()
 
-    async def _look_up(self, name: str) -> bool:
-        found: tuple[str, ...] = ()
-        try:
-            async with asyncio.timeout(FIRST_ANSWER):
-                found = await self._lookup(name)
-            problem = "" if found else "the answer is empty"
-        except TimeoutError:
-            problem = f"no answer in {FIRST_ANSWER:g} s"
-        except OSError as error:
-            problem = error.strerror or str(error)
-        except Exception as error:
-            problem = repr(error)
-        if name not in self._names:
-            return False
-        if problem:
-            if name not in self._failing:
-                self._failing.add(name)
-                kept = ", ".join(self._addresses.get(name, ())) or "none are known"
-                log.warning("dns.failed", name=name, problem=problem, addresses_kept=kept)
-            return False
-        if name in self._failing:
-            self._failing.discard(name)
-            log.info("dns.recovered", name=name)
-        changed = self._addresses.get(name) != found
-        self._addresses[name] = found
-        return changed
+    def _notice(self, question: Question, entry: _Entry, before: tuple[Found, ...]) -> None:
+        if entry.addresses != before and not entry.is_awaited:
+            self._news.add(question)
+            self._has_news.set()
+
+    async def _tell(self) -> None:
+        """Tell what changed. A receiver that fails is told again, with what changed since."""
+        while True:
+            await self._has_news.wait()
+            self._has_news.clear()
+            if not (news := frozenset(self._news)):
+                continue
+            self._news.clear()
+            try:
+                await self._on_change(news)
+            except Exception as error:
+                log.error("dns.not_told", names=sorted({q.name for q in news}), problem=repr(error), exc_info=True)
+                await asyncio.sleep(TELL_AGAIN)
+                self._news |= news & self._entries.keys()
+                self._has_news.set()
+
+    def _ask(self, question: Question, entry: _Entry) -> asyncio.Task[None]:
+        entry.asked = asyncio.create_task(self._ask_once(question, entry))
+        return entry.asked
+
+    async def _ask_once(self, question: Question, entry: _Entry) -> None:
+        """Ask, keep what is found, and have the next turn. Nothing that goes wrong with one name may end the server."""
+        answer, problem = None, ""
+        async with self._slots_of_failing if entry.failing else self._slots:
+            try:
+                async with asyncio.timeout(FIRST_ANSWER):
+                    answer = await self._lookup(question)
+                problem = answer.problem if answer.found else "the answer is empty"
+            except TimeoutError:
+                problem = f"no answer in {FIRST_ANSWER:g} s"
+            except OSError as error:
+                problem = error.strerror or str(error)
+            except Exception as error:
+                problem = repr(error)
+        entry.asked = None
+        if self._entries.get(question) is not entry:
+            return
+        holds = question.min_ttl
+        if answer is not None and answer.found:
+            before = entry.addresses
+            entry.learn(answer, _now())
+            self._notice(question, entry, before)
+            holds = entry.holds
+            _advise(question, entry, answer)
+        _report(question, entry, problem)
+        entry.ask_at = _now() + holds * random.uniform(1, 1 + JITTER)
+        self._schedule(question, entry)
+
+
+class _Addresses(Mapping[Question, tuple[Found, ...]]):
+    """What entries know, without those that never had an answer."""
+
+    def __init__(self, entries: Mapping[Question, _Entry]) -> None:
+        self._entries = entries
+
+    def __getitem__(self, question: Question) -> tuple[Found, ...]:
+        if found := self._entries[question].addresses:
+            return found
+        raise KeyError(question)
+
+    def __iter__(self) -> Iterator[Question]:
+        return (question for question, entry in self._entries.items() if entry.addresses)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _asked(question: Question) -> tuple[object, ...]:
+    return question.name, question.srv, question.family
+
+
+def _report(question: Question, entry: _Entry, problem: str) -> None:
+    """Say once that a name fails, and once that it does not any more."""
+    if problem and not entry.failing:
+        kept = ", ".join(map(_shown, entry.addresses)) or "none are known"
+        log.warning("dns.failed", name=question.name, problem=problem, addresses_kept=kept)
+    elif not problem and entry.failing:
+        log.info("dns.recovered", name=question.name)
+    entry.failing = bool(problem)
+
+
+def _advise(question: Question, entry: _Entry, answer: Answer) -> None:
+    """Say once of a name that it wants to be asked more often than it is."""
+    if 0 < answer.ttl < question.min_ttl and not entry.is_told_of_ttl:
+        entry.is_told_of_ttl = True
+        advice = (
+            "each Envoy follows it by itself with resolve: envoy; a lower dns.min_ttl has the control plane ask sooner"
+        )
+        log.info("dns.short_ttl", name=question.name, ttl=answer.ttl, asked_every=question.min_ttl, advice=advice)
+
+
+def _shown(found: Found) -> str:
+    return found if isinstance(found, str) else f"{found.address}:{found.port}"
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -97,6 +97,8 @@ def _type(field: dict[str, Any]) -> str:
     if field.get("type") == "object":
         inner = field["additionalProperties"]
         return "names with text" if inner.get("type") == "string" else "fields"
+    if "oneOf" in field:
+        return " or ".join(map(_type, field["oneOf"]))
     if RANGE in field:
         return "duration"
     if field.get("format") == "date-time":
@@ -108,6 +110,8 @@ def _range(field: dict[str, Any]) -> str:
     if field.get("type") == "array":
         entries = _range(field["items"])
         return "; ".join(part for part in ("at least one" if field.get("minItems") else "", entries) if part)
+    if "oneOf" in field:
+        return ", ".join(map(_range, field["oneOf"]))
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if "minimum" in field:

@@ -1,6 +1,7 @@
 """The definition format: what operators write, as typed and checked data. Knows nothing of Envoy's messages."""
 
 from xds_server.upstreams.model.base import Definition, Problem, problems_of, reject
+from xds_server.upstreams.model.dns import Dns
 from xds_server.upstreams.model.document import Clash, Document, Placed, clashes, may_share_envoy
 from xds_server.upstreams.model.gateway import Gateway
 from xds_server.upstreams.model.health import ActiveHealthCheck, HealthChecks, PassiveHealthCheck
@@ -18,6 +19,7 @@ __all__ = [
     "Algorithm",
     "Clash",
     "Definition",
+    "Dns",
     "Document",
     "Gateway",
     "HashKey",

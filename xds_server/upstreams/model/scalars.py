@@ -3,10 +3,20 @@
 import ipaddress
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal
 
 import idna
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StrictInt, StrictStr, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    StrictInt,
+    StrictStr,
+    TypeAdapter,
+    WithJsonSchema,
+)
 
 RESERVED_NAME = "xds-server.internal"
 """The control plane's own cluster in every bootstrap. Envoy accepts an upstream of that name and never serves it."""
@@ -113,6 +123,15 @@ Instant = Annotated[
 ]
 
 
+def _not_too_often(duration: timedelta) -> timedelta:
+    if duration < timedelta(milliseconds=100):
+        raise ValueError("must be at least 100ms")
+    return duration
+
+
+RefreshTime = Annotated[timedelta, *_duration, AfterValidator(_not_too_often), _schema("100ms to 365 days")]
+
+
 def _name(value: str) -> str:
     if value == RESERVED_NAME:
         raise ValueError(f"{value!r} is reserved: it is the control plane's own cluster in every Envoy")
@@ -196,6 +215,17 @@ Hostname = Annotated[StrictStr, AfterValidator(_hostname), _not_like(r"^\s*$|\S\
 Address = Annotated[StrictStr, AfterValidator(_address)]
 Host = Annotated[StrictStr, AfterValidator(_host), _not_like(r"^\s*$|\S\s+\S|^[^:]*:[0-9]*\s*$|\]:")]
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
+SRV: Final = "srv"
+"""Written instead of a target's port, which DNS then says."""
+_PORT: TypeAdapter[int] = TypeAdapter(Port)
+TargetPort = Annotated[
+    int | Literal["srv"],
+    # By hand, because pydantic's errors about a union name its members as if they were fields.
+    PlainValidator(lambda value: value if value == SRV else _PORT.validate_python(value)),
+    WithJsonSchema(
+        {"oneOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"type": "string", "enum": [SRV]}]},
+    ),
+]
 Weight = Annotated[StrictInt, Field(ge=0, le=1_000_000)]
 Priority = Annotated[StrictInt, Field(ge=0, le=128)]
 Percent = Annotated[StrictInt, Field(ge=0, le=100)]

@@ -6,6 +6,7 @@ from pydantic import Field, StrictBool
 
 from xds_server.upstreams.model.base import Definition
 from xds_server.upstreams.model.scalars import (
+    SRV,
     Address,
     Host,
     Instant,
@@ -13,6 +14,7 @@ from xds_server.upstreams.model.scalars import (
     OneLine,
     Port,
     Priority,
+    TargetPort,
     Text,
     Weight,
     is_address,
@@ -55,8 +57,10 @@ class Target(Definition):
     host: Host
     """IPv4 or IPv6 address, or a host name (Unicode names are converted by IDNA). Required.
     Envoy: `Endpoint.address`."""
-    port: Port
-    """TCP port, 1 to 65535. Required. Envoy: `Endpoint.address`."""
+    port: TargetPort
+    """TCP port, 1 to 65535; or srv: the host's SRV records say ports and names, each of which gives endpoints of its own.
+    Their priorities count within that of the target. Their weights multiply its weight, but not for round-robin and
+    random, which share equally; 0 counts as 1. Required. Envoy: `Endpoint.address`."""
     weight: Weight = 1
     """Share of traffic relative to the other targets, 0 to 1,000,000; 0 means no new traffic. Default: 1.
     Envoy: `LbEndpoint.load_balancing_weight` (0 is sent as `DRAINING`, as Envoy refuses it)."""
@@ -80,10 +84,20 @@ class Target(Definition):
 
     @property
     def key(self) -> str:
-        """``host:port``, IPv6 in brackets: how a target is named within its upstream."""
+        """``host:port`` or ``host:srv``, IPv6 in brackets: how a target is named within its upstream."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def needs_resolving(self) -> bool:
         """Whether the host is a name rather than an address."""
         return not is_address(self.host)
+
+    @property
+    def is_srv(self) -> bool:
+        """Whether the host's SRV records say where the endpoints are."""
+        return self.port == SRV
+
+    @property
+    def lookup(self) -> str:
+        """What has to be resolved, for targets that need it: ``host``, or ``host:srv`` for its SRV records."""
+        return self.key if self.is_srv else self.host

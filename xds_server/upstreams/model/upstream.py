@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, JsonValue, TypeAdapter, field_serializer, field_validator, model_validator
 
 from xds_server.upstreams.model.base import Definition, Location, Problem, reject
+from xds_server.upstreams.model.dns import Dns, unresolvable
 from xds_server.upstreams.model.health import ActiveHealthCheck, HealthChecks
 from xds_server.upstreams.model.nodes import NodeSelector
 from xds_server.upstreams.model.raw import RawCluster, raw_cluster
@@ -84,9 +85,12 @@ class Upstream(Definition):
     retries: Retries | None = None
     """Retries of failed requests. Default: none. Envoy: `RetryPolicy`."""
     resolve: Literal["control-plane", "envoy"] = "control-plane"
-    """Who resolves targets given by host name: the control plane (into EDS) or each Envoy (a DNS cluster; a static listener
-    then sends targets their own name as the Host, whatever `host_header` says). Default: control-plane.
+    """Who resolves targets given by host name: the control plane (into EDS) or each Envoy (a DNS cluster: every edit of the
+    targets rebuilds it, a name that does not exist or has no addresses any more loses those that it had, and a static
+    listener sends targets their own name as the Host, whatever `host_header` says). Default: control-plane.
     Envoy: `Cluster.type` EDS, or `envoy.clusters.dns`."""
+    dns: Dns = Dns()
+    """How host names are resolved. Default: IPv4 before IPv6, by their TTL."""
     nodes: NodeSelector = NodeSelector()
     """Which Envoys receive this upstream. Default: all."""
     envoy: dict[str, JsonValue] | RawCluster = Field(
@@ -132,6 +136,7 @@ def contradictions(upstream: Upstream) -> Iterator[Problem]:
     yield from _targets(upstream)
     yield from _algorithm(upstream)
     yield from _protocol(upstream)
+    yield from unresolvable(upstream.dns, upstream.resolve, upstream.targets)
     if upstream.health_checks.active is not None:
         yield from _probes(upstream.health_checks.active)
     if len(set(upstream.virtual_hosts)) < len(upstream.virtual_hosts):

@@ -13,6 +13,7 @@ from xds_server.upstreams.translate.endpoints import (
     endpoints,
     envoy_resolves,
     is_enabled,
+    places_of,
 )
 from xds_server.upstreams.translate.listener import listener
 from xds_server.upstreams.translate.overrides import OverrideError
@@ -41,6 +42,7 @@ __all__ = [
     "is_enabled",
     "listener",
     "listener_resource",
+    "places_of",
     "route_configuration",
     "virtual_host",
 ]

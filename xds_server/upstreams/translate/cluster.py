@@ -7,13 +7,12 @@ connections and forgotten ejections. Exceptions: `resolve: envoy`, and probe set
 from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
-from envoy.extensions.clusters.common.dns.v3 import dns_pb2
-from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 
 from xds_server.upstreams.model import Upstream
 from xds_server.upstreams.translate.circuit_breakers import circuit_breakers
 from xds_server.upstreams.translate.dialect import Dialect
-from xds_server.upstreams.translate.endpoints import dns_endpoints, eds_name, envoy_resolves
+from xds_server.upstreams.translate.dns_cluster import discover_by_dns
+from xds_server.upstreams.translate.endpoints import eds_name, envoy_resolves
 from xds_server.upstreams.translate.health_checks import health_check
 from xds_server.upstreams.translate.http_protocol import HTTP_PROTOCOL_OPTIONS, http_protocol_options
 from xds_server.upstreams.translate.load_balancing import common_lb_config, load_balancing_policy
@@ -60,7 +59,4 @@ def _discover(message: Any, upstream: Upstream, dialect: Dialect) -> None:
         if (name := eds_name(upstream)) != upstream.name:
             message.eds_cluster_config.service_name = name
         return
-    dns = dns_cluster_pb2.DnsCluster(respect_dns_ttl=True, dns_lookup_family=dns_pb2.DnsLookupFamily.V4_PREFERRED)
-    message.cluster_type.name = "envoy.clusters.dns"
-    message.cluster_type.typed_config.CopyFrom(packed(dns))
-    message.load_assignment.CopyFrom(dns_endpoints(upstream))
+    discover_by_dns(message, upstream)

@@ -3,19 +3,20 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from envoy.config.core.v3 import base_pb2, health_check_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 
+from xds_server.resolvers import Found, SrvAddress
 from xds_server.upstreams.model import Locality, Target, TargetHealthCheck, Upstream
 from xds_server.upstreams.translate.host_names import endpoint_hostname
 from xds_server.upstreams.translate.messages import socket_address
 
-Addresses = Mapping[str, Sequence[str]]
-"""Host name -> IP addresses that the control plane resolved; empty when unknown."""
+Addresses = Mapping[str, Sequence[Found]]
+"""`Target.lookup` -> what the control plane resolved it to; empty when unknown."""
 
 METADATA_NAMESPACE = "xds-server"
 """Where a target's labels are in `LbEndpoint.metadata`: not a namespace that load balancing reads."""
@@ -24,22 +25,27 @@ METADATA_NAMESPACE = "xds-server"
 _MOST_WEIGHT = 2**31
 _NO_SETTINGS = TargetHealthCheck()
 _STATUS = health_check_pb2.HealthStatus
+_MOST_PRIORITY = 128
+"""The last one that Envoy knows."""
+_EQUAL_SHARES = ("round-robin", "random")
 # Envoy, not we, knows how many hosts its names resolve to: enough for this many in one priority.
 _MOST_RESOLVED_HOSTS = 10_000
 
 
-class _Host(NamedTuple):
-    """One endpoint and where it goes. Sorted by all but the target: equal definitions give equal bytes."""
+class Host(NamedTuple):
+    """One endpoint and where it goes. Sorted by all but what follows the port: equal definitions give equal bytes."""
 
-    priority: int
+    priority: tuple[int, int]
+    """Of the target, and among the SRV records of its host."""
     locality: tuple[str, str, str]
     address: str
     port: int
+    name: str
+    """The host name that led to it, or the address."""
+    weight: int
     target: Target
-
-
-Host = _Host
-"""What others may read of an endpoint."""
+    found: Found
+    """What it was resolved to."""
 
 
 def envoy_resolves(upstream: Upstream) -> bool:
@@ -57,12 +63,12 @@ def endpoints(upstream: Upstream, addresses: Addresses | None = None) -> Any:
     """
     if envoy_resolves(upstream):
         return None
-    return _assignment(upstream, eds_name(upstream), _resolved_hosts(upstream, addresses or {}))
+    return _assignment(upstream, eds_name(upstream), _hosts(upstream, addresses or {}))
 
 
-def enabled_hosts(upstream: Upstream, addresses: Addresses) -> dict[tuple[str, int], _Host]:
+def enabled_hosts(upstream: Upstream, addresses: Addresses) -> dict[tuple[str, int], Host]:
     """The endpoints of an assignment that may get new requests, by address and port."""
-    hosts = _resolved_hosts(upstream, addresses)
+    hosts = _hosts(upstream, addresses)
     return {(host.address, host.port): host for host in hosts if is_enabled(host.target)}
 
 
@@ -73,7 +79,7 @@ def is_enabled(target: Target) -> bool:
 
 def dns_endpoints(upstream: Upstream) -> Any:
     """`Cluster.load_assignment` of a DNS cluster: names stay names."""
-    return _assignment(upstream, upstream.name, _hosts(upstream, lambda target: (target.host,)))
+    return _assignment(upstream, upstream.name, _hosts(upstream, None))
 
 
 def eds_name(upstream: Upstream) -> str:
@@ -97,21 +103,34 @@ def _probe_settings(check: TargetHealthCheck) -> str | None:
     return None if check == _NO_SETTINGS else check.model_dump_json()
 
 
-def _resolved_hosts(upstream: Upstream, addresses: Addresses) -> list[_Host]:
-    return _hosts(upstream, lambda target: addresses.get(target.host, ()) if target.needs_resolving else (target.host,))
-
-
-def _hosts(upstream: Upstream, resolve: Callable[[Target], Iterable[str]]) -> list[_Host]:
+def _hosts(upstream: Upstream, addresses: Addresses | None) -> list[Host]:
+    """The endpoints, in order; with `addresses` None, names stay names."""
     found = (
-        _Host(target.priority, _parts(target.locality), address, target.port, target)
+        host
         for target in upstream.targets
         if _is_sent(upstream, target)
-        for address in resolve(target)
+        for host in places_of(upstream, target, addresses)
     )
-    first: dict[tuple[str, int], _Host] = {}
-    for host in sorted(found, key=lambda host: (*host[:4], -_status(host.target))):
+    first: dict[tuple[str, int], Host] = {}
+    for host in sorted(found, key=lambda host: (*host[:4], -_status(host.target), host.name)):
         first.setdefault((host.address, host.port), host)
     return list(first.values())
+
+
+def places_of(upstream: Upstream, target: Target, addresses: Addresses | None) -> Iterator[Host]:
+    """The endpoints of one target."""
+    locality = _parts(target.locality)
+    places: Sequence[Found] = (target.host,)
+    if addresses is not None and target.needs_resolving:
+        places = addresses.get(target.lookup, ())
+    ranks = sorted({place.priority for place in places if isinstance(place, SrvAddress)})
+    for place in places:
+        if isinstance(place, SrvAddress):
+            rank = (target.priority, ranks.index(place.priority))
+            weight = target.weight if upstream.algorithm in _EQUAL_SHARES else target.weight * max(1, place.weight)
+            yield Host(rank, locality, place.address, place.port, place.host, weight, target, place)
+        elif isinstance(target.port, int):
+            yield Host((target.priority, 0), locality, place, target.port, target.host, target.weight, target, place)
 
 
 def _is_sent(upstream: Upstream, target: Target) -> bool:
@@ -129,11 +148,13 @@ def _status(target: Target) -> int:
     return int(_STATUS.UNKNOWN)
 
 
-def _assignment(upstream: Upstream, name: str, hosts: list[_Host]) -> Any:
+def _assignment(upstream: Upstream, name: str, hosts: list[Host]) -> Any:
     assignment = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
     per_priority = Counter(host.priority for host in hosts)
-    scale = sum(host.target.weight for host in hosts) // _MOST_WEIGHT + 1
-    for rank, (_, members) in enumerate(groupby(hosts, key=lambda host: host.priority)):
+    scale = sum(host.weight for host in hosts) // _MOST_WEIGHT + 1
+    ranks = {priority: min(rank, _MOST_PRIORITY) for rank, priority in enumerate(sorted(per_priority))}
+    in_order = sorted(hosts, key=lambda host: (ranks[host.priority], host.locality))
+    for rank, members in groupby(in_order, key=lambda host: ranks[host.priority]):
         for locality, group in groupby(members, key=lambda host: host.locality):
             entry = assignment.endpoints.add(priority=rank)
             if any(locality):
@@ -147,27 +168,26 @@ def _assignment(upstream: Upstream, name: str, hosts: list[_Host]) -> Any:
     return assignment
 
 
-def _endpoint(upstream: Upstream, host: _Host, scale: int) -> Any:
+def _endpoint(upstream: Upstream, host: Host, scale: int) -> Any:
     target = host.target
     endpoint = endpoint_components_pb2.LbEndpoint(health_status=_status(target))
     endpoint.endpoint.address.CopyFrom(socket_address(host.address, host.port))
-    endpoint.endpoint.hostname = endpoint_hostname(upstream, target)
+    endpoint.endpoint.hostname = endpoint_hostname(upstream, target, host.name)
     if upstream.health_checks.active is not None and target.health_check != _NO_SETTINGS:
-        endpoint.endpoint.health_check_config.CopyFrom(_probe(target))
-    if target.weight > 1:
-        endpoint.load_balancing_weight.value = max(1, target.weight // scale)
+        endpoint.endpoint.health_check_config.CopyFrom(_probe(target.health_check, host.port))
+    if host.weight > 1:
+        endpoint.load_balancing_weight.value = max(1, host.weight // scale)
     if target.labels:
         endpoint.metadata.CopyFrom(_metadata(target.labels))
     return endpoint
 
 
-def _probe(target: Target) -> Any:
-    check = target.health_check
+def _probe(check: TargetHealthCheck, port: int) -> Any:
     config = endpoint_components_pb2.Endpoint.HealthCheckConfig(
         hostname=check.hostname or "", disable_active_health_check=check.disabled
     )
     if check.address:
-        config.address.CopyFrom(socket_address(check.address, check.port or target.port))
+        config.address.CopyFrom(socket_address(check.address, check.port or port))
     elif check.port:
         config.port_value = check.port
     return config

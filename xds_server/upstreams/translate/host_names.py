@@ -9,7 +9,8 @@ Envoy takes both the rewritten Host header (`auto_host_rewrite`) and the server 
    the Host header from it.
 3. else (`keep`) it is empty, so that a static listener with `auto_host_rewrite` leaves the client's Host alone.
 
-A target given by address has no name to send as a server name; its address is used only for `host_header: target`.
+A target with `port: srv` has the name that each of its SRV records gives. A target given by address has no name to send as
+a server name; its address is used only for `host_header: target`.
 """
 
 from typing import Literal
@@ -19,12 +20,12 @@ from xds_server.upstreams.model import Target, Upstream
 HostRewrite = Literal["keep", "from-endpoint", "literal"]
 
 
-def endpoint_hostname(upstream: Upstream, target: Target) -> str:
-    """`Endpoint.hostname` of a target, empty for none."""
+def endpoint_hostname(upstream: Upstream, target: Target, host: str) -> str:
+    """`Endpoint.hostname` of an endpoint of a target, empty for none. `host`: the target's, or what its SRV record names."""
     if upstream.host_header == "target":
-        return f"[{target.host}]" if ":" in target.host else target.host
+        return f"[{host}]" if ":" in host else host
     if _names_targets_to_tls(upstream):
-        return target.host if target.needs_resolving else ""
+        return host if target.needs_resolving else ""
     return "" if upstream.host_header == "keep" else upstream.host_header
 
 

@@ -53,7 +53,7 @@ _SUPERSEDED: Final[Mapping[str, tuple[Location, ...]]] = {
 _INSTEAD: Final[Mapping[str, str]] = {
     "load_balancing_policy": "set the upstream's algorithm, or load_balancing_policy here",
     "typed_extension_protocol_options": "set the upstream's protocol, or typed_extension_protocol_options here",
-    "cluster_type": "with resolve: envoy its DNS settings cannot be changed yet",
+    "cluster_type": "set the upstream's dns",
 }
 _RESTS_ON: Final[Mapping[str, tuple[Location, ...]]] = {
     "typed_extension_protocol_options": (("protocol",),),

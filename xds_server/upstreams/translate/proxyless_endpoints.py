@@ -53,6 +53,7 @@ def proxyless_endpoints(upstream: Upstream, addresses: Addresses) -> Any:
 def single_endpoint(upstream: Upstream) -> Any:
     """`Cluster.load_assignment` of a DNS cluster: the one target by its name."""
     (target,) = upstream.targets
+    assert isinstance(target.port, int)  # no SRV records are asked for then
     assignment = endpoint_pb2.ClusterLoadAssignment(cluster_name=upstream.name)
     entry = assignment.endpoints.add(locality=_locality(_NOWHERE))
     entry.load_balancing_weight.value = 1

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from xds_server.upstreams.model import Limits, Upstream
 from xds_server.upstreams.model.base import Definition
 from xds_server.upstreams.model.upstream import HASHING
+from xds_server.upstreams.translate.endpoints import envoy_resolves
 from xds_server.upstreams.translate.proxyless_routes import (
     GRPC_RETRY_CONDITIONS,
     MOST_RETRIES,
@@ -38,6 +39,8 @@ def proxyless_warnings(upstream: Upstream) -> Iterator[str]:
     if upstream.algorithm in HASHING:
         yield from _hashing(upstream)
     yield from _requests(upstream)
+    if envoy_resolves(upstream) and _is_set(upstream.dns, "family"):
+        yield "dns.family: a gRPC client that resolves the name itself uses all of its addresses"
     if upstream.envoy:
         yield "envoy: these fields are for Envoys and not applied to gRPC clients"
 
