@@ -99,6 +99,8 @@ def _type(field: dict[str, Any]) -> str:
         return "names with text" if inner.get("type") == "string" else "fields"
     if RANGE in field:
         return "duration"
+    if "oneOf" in field:
+        return " or ".join(map(_type, field["oneOf"]))
     return {"string": "text", "integer": "whole number", "boolean": "true or false"}[field["type"]]
 
 
@@ -106,6 +108,8 @@ def _range(field: dict[str, Any]) -> str:
     if field.get("type") == "array":
         entries = _range(field["items"])
         return "; ".join(part for part in ("at least one" if field.get("minItems") else "", entries) if part)
+    if "oneOf" in field:
+        return " or ".join(map(_range, field["oneOf"]))
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if "minimum" in field:

@@ -8,7 +8,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, JsonValue, TypeAdapter, field_serializer, field_validator, model_validator
 
 from xds_server.upstreams.model.base import Definition, Location, Problem, reject
-from xds_server.upstreams.model.health import ActiveHealthCheck, HealthChecks
+from xds_server.upstreams.model.health import HealthChecks
+from xds_server.upstreams.model.health_rules import health_contradictions
 from xds_server.upstreams.model.nodes import NodeSelector
 from xds_server.upstreams.model.raw import RawCluster, raw_cluster
 from xds_server.upstreams.model.scalars import Duration, Hostname, Labels, Name, OneLine, PositiveDuration, Text
@@ -130,8 +131,7 @@ def contradictions(upstream: Upstream) -> Iterator[Problem]:
     yield from _targets(upstream)
     yield from _algorithm(upstream)
     yield from _protocol(upstream)
-    if upstream.health_checks.active is not None:
-        yield from _probes(upstream.health_checks.active)
+    yield from health_contradictions(upstream.health_checks, upstream.targets, upstream.protocol, upstream.tls)
     if len(set(upstream.virtual_hosts)) < len(upstream.virtual_hosts):
         for index, hostname in enumerate(upstream.hostnames):
             if hostname in upstream.virtual_hosts[: index + 1]:
@@ -206,31 +206,17 @@ def _protocol(upstream: Upstream) -> Iterator[Problem]:
             if not key.source_ip:
                 about = (("protocol",), ("hash_on", index, "source_ip"))
                 yield Problem(("hash_on", index), "plain TCP can be hashed by source_ip only", about)
-    active = upstream.health_checks.active
-    if active is not None and active.type == "grpc" and protocol != "http2":
-        message = f"grpc probes need protocol: http2, not {protocol}"
-        yield Problem(("health_checks", "active", "type"), message, (("protocol",),))
+    if (active := upstream.health_checks.active) is not None and active.tls is not None:
+        yield from _tls(active.tls, upstream.targets, ("health_checks", "active", "tls"))
 
 
-def _tls(tls: Tls, targets: tuple[Target, ...]) -> Iterator[Problem]:
+def _tls(tls: Tls, targets: tuple[Target, ...], here: Location = ("tls",)) -> Iterator[Problem]:
     if (tls.cert_file is None) != (tls.key_file is None):
         there, missing = ("cert_file", "key_file") if tls.cert_file else ("key_file", "cert_file")
-        yield Problem(("tls", missing), "cert_file and key_file go together", (("tls", there),))
+        yield Problem((*here, missing), "cert_file and key_file go together", ((*here, there),))
     if tls.ca_file and not tls.verify:
-        yield Problem(("tls", "ca_file"), "ca_file has no meaning with verify: false", (("tls", "verify"),))
+        yield Problem((*here, "ca_file"), "ca_file has no meaning with verify: false", ((*here, "verify"),))
     unnamed = next((index for index, target in enumerate(targets) if not target.needs_resolving), None)
     if tls.verify and not tls.sni and unnamed is not None:
         message = "a target given by IP address has no name to verify: set sni, or verify: false"
-        yield Problem(("tls", "sni"), message, (("targets", unnamed, "host"), ("tls", "verify")))
-
-
-def _probes(active: ActiveHealthCheck) -> Iterator[Problem]:
-    here = ("health_checks", "active")
-    applies = {
-        "http": {"path", "method", "headers", "expected_statuses", "host"},
-        "grpc": {"service", "host"},
-        "tcp": (),
-    }
-    special = {"path", "method", "headers", "expected_statuses", "service", "host"}
-    for field in sorted(active.model_fields_set & special - set(applies[active.type])):
-        yield Problem((*here, field), f"{field} has no meaning for {active.type} probes", ((*here, "type"),))
+        yield Problem((*here, "sni"), message, (("targets", unnamed, "host"), (*here, "verify")))
