@@ -3,6 +3,7 @@
 import ssl
 import sys
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
 
@@ -23,9 +24,9 @@ class Received(NamedTuple):
 
 
 class RecordingServer:
-    """Answers every request with `status` and `answer`, which may be changed at any time."""
+    """Answers every request with `answer` and `status`, or the next of several statuses: may be changed at any time."""
 
-    def __init__(self, *, tls: bool = False, status: int = 200, answer: bytes = b"") -> None:
+    def __init__(self, *, tls: bool = False, status: int | Iterator[int] = 200, answer: bytes = b"") -> None:
         self.status, self.answer = status, answer
         self.received: list[Received] = []
         names: dict[Any, str | None] = {}
@@ -42,7 +43,7 @@ class RecordingServer:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 body = self._body(headers)
                 outer.received.append(Received(self.command, self.path, headers, body, names.get(self.connection)))
-                self.send_response(outer.status)
+                self.send_response(outer.status if isinstance(outer.status, int) else next(outer.status))
                 self.send_header("content-length", str(len(outer.answer)))
                 self.end_headers()
                 if self.command != "HEAD":

@@ -51,9 +51,9 @@ class PassiveHealthCheck(Definition):
     """Answers 502, 503 and 504 and failed connections in a row after which a target is ejected. From 1. Default: not counted.
     Envoy: `consecutive_gateway_failure`, `enforcing_consecutive_gateway_failure`."""
     consecutive_local_errors: PositiveCount | None = None
-    """Connections that are refused, time out or break, in a row, after which a target is ejected. With it the other fields
-    count answers alone, except in `failure_percentage` and `success_rate`, which then judge both, each for itself.
-    From 1. Default: not counted apart.
+    """Connections in a row that cannot be opened, after which a target is ejected. With it, the other counts are of answers
+    alone, and requests that time out or whose connection breaks are in none of them: only `failure_percentage` and
+    `success_rate` see these, which then judge answers and the rest each for itself. From 1. Default: not counted apart.
     Envoy: `split_external_local_origin_errors`, `consecutive_local_origin_failure`."""
     error_statuses: Statuses = ()
     """Status codes that count as errors, or ranges such as 500-599, instead of all 5xx. Default: all 5xx.
