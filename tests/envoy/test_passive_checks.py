@@ -49,7 +49,9 @@ def ejects(rig: ServedUpstreams, backend: Any, requests: int = 10, *, fields: An
     return ejected
 
 
-@pytest.mark.feature(SECTION, "a target is ejected after as many errors in a row as are written, and one good answer begins anew")
+@pytest.mark.feature(
+    SECTION, "a target is ejected after so many errors in a row, and one good answer begins the count anew"
+)
 def test_errors_in_a_row(rig: ServedUpstreams, backends: Backends) -> None:
     a, b = backends["a"], backends["b"]
     name = rig.serve([target(a)], health_checks=checks(consecutive_errors=5))
@@ -105,7 +107,9 @@ def test_only_so_many_are_ejected(rig: ServedUpstreams, backends: Backends, perc
     assert (rig.stat(name, "outlier_detection.ejections_overflow") > 0) == (number < 4)
 
 
-@pytest.mark.feature(SECTION, "gateway errors in a row (502, 503, 504 and no connection) are counted apart from other errors")
+@pytest.mark.feature(
+    SECTION, "gateway errors in a row (502, 503, 504 and no connection) are counted apart from other errors"
+)
 def test_gateway_errors_in_a_row(rig: ServedUpstreams, backends: Backends) -> None:
     a, b, c, d = backends
     a.status, b.status, c.status = 502, 504, 500

@@ -68,7 +68,8 @@ class PassiveHealthCheck(Definition):
     """Time between the sweeps that return ejected targets. Default: 10s. Envoy: `interval`."""
     ejection_time: PositiveDuration = timedelta(seconds=30)
     """How long a target is ejected, times the number of its ejections, up to `max_ejection_time`. Each sweep without
-    an ejection takes one off that number. Default: 30s. Envoy: `base_ejection_time`."""
+    an ejection takes one off that number. It returns with its whole share at once, `slow_start` or not. Default: 30s.
+    Envoy: `base_ejection_time`."""
     max_ejection_time: PositiveDuration | None = None
     """How long an ejection may become. Default: 300s, or `ejection_time` where that is longer. Envoy: `max_ejection_time`."""
     max_ejection_time_jitter: Duration | None = None
