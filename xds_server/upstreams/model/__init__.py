@@ -1,6 +1,6 @@
 """The definition format: what operators write, as typed and checked data. Knows nothing of Envoy's messages."""
 
-from xds_server.upstreams.model.active_checks import ActiveHealthCheck
+from xds_server.upstreams.model.active_checks import ActiveHealthCheck, ProbeTls
 from xds_server.upstreams.model.base import Definition, Problem, problems_of, reject
 from xds_server.upstreams.model.document import Clash, Document, Placed, clashes, may_share_envoy
 from xds_server.upstreams.model.gateway import Gateway
@@ -30,6 +30,7 @@ __all__ = [
     "NodeSelector",
     "PassiveHealthCheck",
     "Placed",
+    "ProbeTls",
     "Problem",
     "RawCluster",
     "Retries",

@@ -14,11 +14,28 @@ from xds_server.upstreams.model.scalars import (
     PositiveDuration,
     ProbeHeader,
     ProbePath,
+    ServerName,
 )
-from xds_server.upstreams.model.traffic import Tls
 
 EXPECTED_BODY_WITHIN = 64 * 1024
 """Bytes of an answer in which `expected_body` is looked for."""
+
+
+class ProbeTls(Definition):
+    """TLS of probes that do not go over that of the traffic. No client certificate is shown.
+
+    Envoy: `tls.v3.UpstreamTlsContext`.
+    """
+
+    sni: ServerName | None = None
+    """Server name that is asked for and that the certificate must carry. Default: each target's own host name, where the
+    upstream's `tls` has no `sni` either. Envoy: `sni` and `match_typed_subject_alt_names`, else `auto_host_sni` and
+    `auto_sni_san_validation`."""
+    verify: StrictBool = True
+    """false: any certificate is accepted. Default: true. Envoy: `validation_context`."""
+    ca_file: OneLine | None = None
+    """Certificate authorities, a PEM file on Envoy's machine that is read when the upstream is added or edited.
+    Default: the system's. Envoy: `trusted_ca`."""
 
 
 class ActiveHealthCheck(Definition):
@@ -55,7 +72,7 @@ class ActiveHealthCheck(Definition):
     open connection is enough. Envoy: `tcp_health_check.receive`."""
     service: OneLine | None = None
     """grpc: service name asked for. Default: the server as a whole. Envoy: `grpc_health_check.service_name`."""
-    tls: Tls | None = None
+    tls: ProbeTls | None = None
     """TLS for probes alone, where that of the traffic will not do: another name, or an upstream whose traffic is plaintext.
     Default: as the traffic. Envoy: `transport_socket_match_criteria` and `Cluster.transport_socket_matches`."""
     plaintext: StrictBool = False

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from xds_server.upstreams.model.active_checks import ActiveHealthCheck
+from xds_server.upstreams.model.active_checks import ActiveHealthCheck, ProbeTls
 from xds_server.upstreams.model.base import Location, Problem
 from xds_server.upstreams.model.health import HealthChecks
 from xds_server.upstreams.model.passive_checks import PassiveHealthCheck
@@ -67,11 +67,24 @@ def _transport(active: ActiveHealthCheck, targets: Sequence[Target], tls: Tls | 
     elif active.type == "https" and active.tls is None and tls is None:
         message = "the upstream has no tls: give the probes their own, tls: {sni: …} or tls: {verify: false}"
         yield Problem(kind, message, (own, ("tls",)))
-    # Elsewhere a target's own name is not told to Envoy. One given by address has none, as is said of any TLS.
-    names = active.tls is not None and active.tls.verify and not active.tls.sni
-    if names and (tls is None or tls.sni is not None) and all(target.needs_resolving for target in targets):
+    if active.tls is not None:
+        yield from _own_tls(active.tls, targets, tls)
+
+
+def _own_tls(own: ProbeTls, targets: Sequence[Target], tls: Tls | None) -> Iterator[Problem]:
+    here: Location = (*_ACTIVE, "tls")
+    if own.ca_file and not own.verify:
+        yield Problem((*here, "ca_file"), "ca_file has no meaning with verify: false", ((*here, "verify"),))
+    if not own.verify or own.sni is not None:
+        return
+    unnamed = next((index for index, target in enumerate(targets) if not target.needs_resolving), None)
+    if unnamed is not None:
+        message = "a target given by IP address has no name to verify: set sni, or verify: false"
+        yield Problem((*here, "sni"), message, (("targets", unnamed, "host"), (*here, "verify")))
+    elif tls is None or tls.sni is not None:
+        # Elsewhere Envoy is not told a target's own name.
         message = "only where the upstream's own tls has no sni are targets asked by their own names: set sni"
-        yield Problem((*own, "sni"), message, ((*own, "verify"), ("tls",)))
+        yield Problem((*here, "sni"), message, ((*here, "verify"), ("tls",)))
 
 
 def _passive(passive: PassiveHealthCheck, protocol: str, *, has_probes: bool) -> Iterator[Problem]:

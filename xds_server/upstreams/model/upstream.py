@@ -206,17 +206,15 @@ def _protocol(upstream: Upstream) -> Iterator[Problem]:
             if not key.source_ip:
                 about = (("protocol",), ("hash_on", index, "source_ip"))
                 yield Problem(("hash_on", index), "plain TCP can be hashed by source_ip only", about)
-    if (active := upstream.health_checks.active) is not None and active.tls is not None:
-        yield from _tls(active.tls, upstream.targets, ("health_checks", "active", "tls"))
 
 
-def _tls(tls: Tls, targets: tuple[Target, ...], here: Location = ("tls",)) -> Iterator[Problem]:
+def _tls(tls: Tls, targets: tuple[Target, ...]) -> Iterator[Problem]:
     if (tls.cert_file is None) != (tls.key_file is None):
         there, missing = ("cert_file", "key_file") if tls.cert_file else ("key_file", "cert_file")
-        yield Problem((*here, missing), "cert_file and key_file go together", ((*here, there),))
+        yield Problem(("tls", missing), "cert_file and key_file go together", (("tls", there),))
     if tls.ca_file and not tls.verify:
-        yield Problem((*here, "ca_file"), "ca_file has no meaning with verify: false", ((*here, "verify"),))
+        yield Problem(("tls", "ca_file"), "ca_file has no meaning with verify: false", (("tls", "verify"),))
     unnamed = next((index for index, target in enumerate(targets) if not target.needs_resolving), None)
     if tls.verify and not tls.sni and unnamed is not None:
         message = "a target given by IP address has no name to verify: set sni, or verify: false"
-        yield Problem((*here, "sni"), message, (("targets", unnamed, "host"), (*here, "verify")))
+        yield Problem(("tls", "sni"), message, (("targets", unnamed, "host"), ("tls", "verify")))
