@@ -1,15 +1,12 @@
 """Ejection by real requests that fail: what counts, for how long a target is left alone, and how many may be at once."""
 
-import socketserver
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import cycle
-from typing import Any, Self
+from typing import Any
 
 import pytest
-from recording_server import RecordingServer
+from probed_servers import Hangup
 from served_upstreams import ServedUpstreams, target
 
 from xds_server.testing import Backend, Backends, Load
@@ -32,17 +29,13 @@ def backends() -> Iterator[Backends]:
         yield started
 
 
-def at(server: Any, **more: Any) -> dict[str, Any]:
-    return {"host": "127.0.0.1", "port": server.port, **more}
-
-
 def checks(**passive: Any) -> dict[str, Any]:
     return {"passive": {**FOREVER, **passive}}
 
 
 def ejects(rig: ServedUpstreams, backend: Any, requests: int = 10, *, fields: Any = None, **passive: Any) -> bool:
     """Whether so many requests to its only target have it ejected."""
-    name = rig.serve([at(backend)], health_checks=checks(**passive), **(fields or {}))
+    name = rig.serve([target(backend)], health_checks=checks(**passive), **(fields or {}))
     rig.send(name, requests)
     ejected = rig.ejected(name) == 1
     assert ejected == (rig.stat(name, "outlier_detection.ejections_enforced_total") == 1)
@@ -138,7 +131,7 @@ def test_local_errors_in_a_row(rig: ServedUpstreams, backends: Backends) -> None
             assert ejects(rig, backend, fields=fields, **local) == by_local
             assert ejects(rig, backend, fields=fields, **answers) == by_answers
             passive = checks(**local, failure_percentage=shares, max_ejection_percent=100)
-            name = rig.serve([at(backend)], health_checks=passive, **fields)
+            name = rig.serve([target(backend)], health_checks=passive, **fields)
             rig.envoy.wait_until(lambda: rig.send(name, 5) and rig.ejected(name))  # noqa: B023
 
 
@@ -203,79 +196,6 @@ def test_ejected_targets_do_not_return_at_once(rig: ServedUpstreams) -> None:
         assert time.monotonic() - first > 0.3
 
 
-def shares(rig: ServedUpstreams, servers: list[RecordingServer], passive: dict[str, Any]) -> str:
-    """Serves these and sends requests through five of its intervals."""
-    name = rig.serve(list(map(at, servers)), health_checks={"passive": {"consecutive_errors": 0, **passive}})
-    with Load(rig.port(), name, rate=60 * len(servers), connections=2) as load:
-        load.wait_for(12 * 5 * len(servers))
-    return name
-
-
-@pytest.mark.feature(SECTION, "failure_percentage ejects the targets that fail too large a share of their requests")
-def test_the_share_of_failures(rig: ServedUpstreams) -> None:
-    with ExitStack() as stack:
-        often, seldom, never = (
-            stack.enter_context(RecordingServer(status=cycle(statuses)))
-            for statuses in ([500, 200, 503], [200, 200, 500], [200])
-        )
-        share = {"threshold": 50, "minimum_hosts": 3, "request_volume": 5}
-        judged = {"interval": "200ms", "ejection_time": "60s"}
-        for changed, ejected in (
-            ({}, 1),
-            ({"threshold": 90}, 0),
-            ({"threshold": 20}, 2),
-            ({"minimum_hosts": 4}, 0),
-            ({"request_volume": 1000}, 0),
-        ):
-            name = shares(rig, [often, seldom, never], {**judged, "failure_percentage": {**share, **changed}})
-            assert rig.ejected(name) == ejected, changed
-            expected = [often.address, seldom.address][:ejected]
-            assert all(rig.health(name)[address] == "EJECTED" for address in expected)
-
-
-@pytest.mark.feature(SECTION, "success_rate ejects the target that fails far more of its requests than the others")
-def test_the_rate_of_success(rig: ServedUpstreams) -> None:
-    with ExitStack() as stack:
-        half = stack.enter_context(RecordingServer(status=cycle([500, 200])))
-        servers = [half, *(stack.enter_context(RecordingServer()) for _ in range(4))]
-        judged = {"interval": "200ms", "ejection_time": "60s"}
-        rate = {"stdev_factor": 1500, "request_volume": 5}
-        for changed, ejected in (
-            ({}, 1),
-            ({"stdev_factor": 2100}, 0),  # one of five cannot be more than 2 standard deviations below
-            ({"minimum_hosts": 6}, 0),
-            ({"request_volume": 1000}, 0),
-        ):
-            name = shares(rig, servers, {**judged, "success_rate": {**rate, **changed}})
-            assert rig.ejected(name) == ejected, changed
-            assert (rig.health(name)[half.address] == "EJECTED") == bool(ejected)
-
-
-@pytest.mark.feature(SECTION, "no target is ejected for being worse than the others unless success_rate is written")
-def test_statistics_eject_nobody_unasked(rig: ServedUpstreams, backends: Backends) -> None:
-    with RecordingServer(status=cycle([500, 200])) as half, Backend("e") as refusing:
-        refusing.close()
-        judged = {"interval": "1500ms", "ejection_time": "60s"}
-        targets = [at(each) for each in backends]
-        answers, local = rig.serve_all(
-            [
-                {"targets": [*targets, at(half)], "health_checks": {"passive": judged}},
-                {
-                    "targets": [*targets, at(refusing)],
-                    "health_checks": {"passive": {**judged, "consecutive_local_errors": 1_000_000}},
-                },
-            ]
-        )
-        seen = {answers: "ejections_detected_success_rate", local: "ejections_detected_local_origin_success_rate"}
-        for name, detected in seen.items():
-            # It sees that one is worse than the others, and leaves it at that.
-            rig.envoy.wait_until(
-                lambda: rig.send(name, 500, connections=4) and rig.stat(name, f"outlier_detection.{detected}"),  # noqa: B023
-                20,
-            )
-        assert rig.ejected(answers) == rig.ejected(local) == 0
-
-
 @pytest.mark.feature(SECTION, "targets of plain TCP are ejected for connections that fail")
 @pytest.mark.parametrize(
     "passive",
@@ -308,26 +228,3 @@ def connect(rig: ServedUpstreams, name: str, times: int) -> list[str]:
         except (OSError, EOFError):
             found.append("")
     return found
-
-
-class Hangup:
-    """Takes a request and closes the connection."""
-
-    def __init__(self) -> None:
-        class Handler(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                self.request.recv(65536)
-
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self.port = self._server.server_address[1]
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()

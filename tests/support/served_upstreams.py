@@ -3,18 +3,24 @@
 from collections import Counter
 from collections.abc import Sequence
 from itertools import count
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from translated_envoy import TranslatedEnvoy
 
-from xds_server.testing import Answer, Backend, send
+from xds_server.testing import Answer, send
 
 # Envoy applies the second and later changes of a second late, to save work: tests want to see each one.
 AT_ONCE = {"common_lb_config": {"update_merge_window": "0s"}}
 
 
-def target(backend: Backend, **more: Any) -> dict[str, Any]:
-    return {"host": backend.host, "port": backend.port, **more}
+class Listening(Protocol):
+    """Any server of a test on 127.0.0.1."""
+
+    port: int
+
+
+def target(server: Listening, **more: Any) -> dict[str, Any]:
+    return {"host": "127.0.0.1", "port": server.port, **more}
 
 
 class ServedUpstreams:

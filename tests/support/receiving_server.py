@@ -23,7 +23,7 @@ class Received(NamedTuple):
     """That was asked for in the handshake."""
 
 
-class RecordingServer:
+class ReceivingServer:
     """Answers every request with `answer` and `status`, or the next of several statuses: may be changed at any time."""
 
     def __init__(self, *, tls: bool = False, status: int | Iterator[int] = 200, answer: bytes = b"") -> None:
