@@ -1,20 +1,15 @@
 """One target of an upstream: where it is, how much it gets, and the state that an operator gave it."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import Field, StrictBool
 
 from xds_server.upstreams.model.active_checks import ActiveHealthCheck
-from xds_server.upstreams.model.base import Definition, Problem, reject
+from xds_server.upstreams.model.base import Definition
 from xds_server.upstreams.model.scalars import Address, Host, Labels, OneLine, Port, Priority, Text, Weight, is_address
 
 TargetState = Literal["enabled", "draining", "disabled", "unhealthy"]
-
-_OF_ALL_TARGETS = ActiveHealthCheck.model_fields.keys() - {"host"}  # which is `hostname` here
-_NOT_OF_ONE = (
-    "Envoy cannot give one target its own {field}: say it for all in health_checks.active, or give this target an upstream "
-    "of its own"
-)
 
 
 class Locality(Definition):
@@ -34,14 +29,11 @@ class TargetHealthCheck(Definition):
     Envoy cannot give a single target its own type, path, interval, timeout or thresholds.
     """
 
-    @model_validator(mode="before")
-    @classmethod
-    def _only_what_envoy_can(cls, value: Any) -> Any:
-        """Fields of the upstream's probes are known, and so are worth a better answer than that they are not."""
-        if isinstance(value, dict):
-            theirs = sorted(value.keys() & _OF_ALL_TARGETS)
-            reject(Problem((field,), _NOT_OF_ONE.format(field=field)) for field in theirs)
-        return value
+    absent: ClassVar[Mapping[str, str]] = {
+        field: f"Envoy cannot give one target its own {field}: say it for all in health_checks.active, or give this target an "
+        "upstream of its own"
+        for field in ActiveHealthCheck.model_fields.keys() - {"host"}  # which is `hostname` here
+    }
 
     port: Port | None = None
     """Port that is probed, 1 to 65535. Default: the target's port. Envoy: `health_check_config.port_value`."""
