@@ -22,11 +22,14 @@ def rig() -> Iterator[ServedUpstreams]:
         yield started
 
 
-def shares(rig: ServedUpstreams, servers: list[ReceivingServer], passive: dict[str, Any]) -> str:
-    """Serves these and sends requests through five of its intervals."""
-    name = rig.serve(list(map(target, servers)), health_checks={"passive": {"consecutive_errors": 0, **passive}})
+def served(rig: ServedUpstreams, servers: list[ReceivingServer], passive: dict[str, Any], ejected: int) -> str:
+    """Sends requests through several intervals and until so many are ejected; the upstream's name."""
+    judged = {"interval": "200ms", "ejection_time": "60s", "consecutive_errors": 0}
+    name = rig.serve(list(map(target, servers)), health_checks={"passive": {**judged, **passive}})
     with Load(rig.port(), name, rate=60 * len(servers), connections=2) as load:
-        load.wait_for(12 * 5 * len(servers))
+        rig.envoy.wait_until(lambda: rig.ejected(name) == ejected, 20)
+        load.wait_for(12 * 4 * len(servers))
+    assert rig.ejected(name) == ejected
     return name
 
 
@@ -38,7 +41,6 @@ def test_the_share_of_failures(rig: ServedUpstreams) -> None:
             for statuses in ([500, 200, 503], [200, 200, 500], [200])
         )
         share = {"threshold": 50, "minimum_hosts": 3, "request_volume": 5}
-        judged = {"interval": "200ms", "ejection_time": "60s"}
         for changed, ejected in (
             ({}, 1),
             ({"threshold": 90}, 0),
@@ -46,8 +48,7 @@ def test_the_share_of_failures(rig: ServedUpstreams) -> None:
             ({"minimum_hosts": 4}, 0),
             ({"request_volume": 1000}, 0),
         ):
-            name = shares(rig, [often, seldom, never], {**judged, "failure_percentage": {**share, **changed}})
-            assert rig.ejected(name) == ejected, changed
+            name = served(rig, [often, seldom, never], {"failure_percentage": {**share, **changed}}, ejected)
             expected = [often.address, seldom.address][:ejected]
             assert all(rig.health(name)[address] == "EJECTED" for address in expected)
 
@@ -57,7 +58,6 @@ def test_the_rate_of_success(rig: ServedUpstreams) -> None:
     with ExitStack() as stack:
         half = stack.enter_context(ReceivingServer(status=cycle([500, 200])))
         servers = [half, *(stack.enter_context(ReceivingServer()) for _ in range(4))]
-        judged = {"interval": "200ms", "ejection_time": "60s"}
         rate = {"stdev_factor": 1500, "request_volume": 5}
         for changed, ejected in (
             ({}, 1),
@@ -65,8 +65,7 @@ def test_the_rate_of_success(rig: ServedUpstreams) -> None:
             ({"minimum_hosts": 6}, 0),
             ({"request_volume": 1000}, 0),
         ):
-            name = shares(rig, servers, {**judged, "success_rate": {**rate, **changed}})
-            assert rig.ejected(name) == ejected, changed
+            name = served(rig, servers, {"success_rate": {**rate, **changed}}, ejected)
             assert (rig.health(name)[half.address] == "EJECTED") == bool(ejected)
 
 
@@ -74,7 +73,7 @@ def test_the_rate_of_success(rig: ServedUpstreams) -> None:
 def test_statistics_eject_nobody_unasked(rig: ServedUpstreams) -> None:
     with Backends(*"abcd") as backends, ReceivingServer(status=cycle([500, 200])) as half, Backend("e") as refusing:
         refusing.close()
-        judged = {"interval": "1500ms", "ejection_time": "60s"}
+        judged = {"interval": "3s", "ejection_time": "60s"}
         targets = [target(each) for each in backends]
         answers, local = rig.serve_all(
             [
@@ -90,6 +89,6 @@ def test_statistics_eject_nobody_unasked(rig: ServedUpstreams) -> None:
             # It sees that one is worse than the others, and leaves it at that.
             rig.envoy.wait_until(
                 lambda: rig.send(name, 500, connections=4) and rig.stat(name, f"outlier_detection.{detected}"),  # noqa: B023
-                20,
+                40,
             )
         assert rig.ejected(answers) == rig.ejected(local) == 0

@@ -30,8 +30,8 @@ class SuccessRate(Definition):
     """Targets whose share of good answers is far below the others' are ejected. Envoy: `cluster.v3.OutlierDetection`."""
 
     stdev_factor: Count = 1900
-    """How far below the mean is too far, in thousandths of a standard deviation. Among few targets no one can be far below:
-    of N that answer well but one, that one is the root of N - 1 deviations below. Default: 1900.
+    """How far below the mean is too far, in thousandths of a standard deviation. Among few targets none can be far below: where
+    one of N fails and the others do not, it is the square root of N - 1 deviations below, with 5 targets 2. Default: 1900.
     Envoy: `success_rate_stdev_factor`."""
     minimum_hosts: Count = 5
     """Targets with enough requests in an interval below which nothing is judged. Default: 5.
@@ -65,7 +65,8 @@ class PassiveHealthCheck(Definition):
     """Ejects by comparison with the other targets. Default: not done.
     Envoy: `success_rate_stdev_factor` and the fields like it, `enforcing_success_rate`."""
     interval: PositiveDuration = timedelta(seconds=10)
-    """Time between the sweeps that return ejected targets. Default: 10s. Envoy: `interval`."""
+    """Time between the sweeps that return ejected targets, and over which shares and rates are counted. Default: 10s.
+    Envoy: `interval`."""
     ejection_time: PositiveDuration = timedelta(seconds=30)
     """How long a target is ejected, times the number of its ejections, up to `max_ejection_time`. Each sweep without
     an ejection takes one off that number. It returns with its whole share at once, `slow_start` or not. Default: 30s.
