@@ -66,7 +66,14 @@ def test_other_methods(rig: ServedUpstreams, server: ReceivingServer, method: st
 @pytest.mark.feature(SECTION, "statuses that are expected, one by one or as ranges, are healthy, all others are not")
 def test_expected_statuses(rig: ServedUpstreams, server: ReceivingServer) -> None:
     server.status = 302
-    expected = {(302,): True, ("200-299",): False, ("200-299", 302): True, ("200-301", "303-599"): False, (200,): False}
+    expected = {
+        (302,): True,
+        ("200-299",): False,
+        ("200-299", 302): True,
+        (404, "300-303"): True,
+        ("200-301", "303-599"): False,
+        (200,): False,
+    }
     judged(
         rig,
         *(

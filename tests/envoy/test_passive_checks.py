@@ -33,7 +33,7 @@ def checks(**passive: Any) -> dict[str, Any]:
     return {"passive": {**FOREVER, **passive}}
 
 
-def ejects(rig: ServedUpstreams, backend: Any, requests: int = 10, *, fields: Any = None, **passive: Any) -> bool:
+def ejects(rig: ServedUpstreams, backend: Any, requests: int = 4, *, fields: Any = None, **passive: Any) -> bool:
     """Whether so many requests to its only target have it ejected."""
     name = rig.serve([target(backend)], health_checks=checks(**passive), **(fields or {}))
     rig.send(name, requests)
@@ -47,8 +47,8 @@ def ejects(rig: ServedUpstreams, backend: Any, requests: int = 10, *, fields: An
 )
 def test_errors_in_a_row(rig: ServedUpstreams, backends: Backends) -> None:
     a, b = backends["a"], backends["b"]
-    name = rig.serve([target(a)], health_checks=checks(consecutive_errors=5))
-    for status, requests in ((500, 4), (200, 1), (503, 4)):
+    name = rig.serve([target(a)], health_checks=checks(consecutive_errors=6))
+    for status, requests in ((500, 5), (200, 1), (503, 5)):
         a.status = status
         rig.send(name, requests)
         assert not rig.ejected(name)
