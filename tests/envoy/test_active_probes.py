@@ -71,7 +71,6 @@ def test_expected_statuses(rig: ServedUpstreams, server: ReceivingServer) -> Non
         ("200-299",): False,
         ("200-299", 302): True,
         (404, "300-303"): True,
-        (404, "300-303"): True,
         ("200-301", "303-599"): False,
         (200,): False,
     }
