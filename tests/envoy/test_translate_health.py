@@ -1,13 +1,9 @@
 """Who is healthy, and what happens when few or none are, as the real Envoy carries it out."""
 
-import socket
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from itertools import count
 from typing import Any
 
-import grpc
 import pytest
 from translated_envoy import TranslatedEnvoy
 
@@ -49,60 +45,6 @@ def serve(envoy: TranslatedEnvoy) -> Serve:
 
 def target(backend: Backend, **fields: Any) -> dict[str, Any]:
     return {"host": "127.0.0.1", "port": backend.port, **fields}
-
-
-def test_a_target_that_fails_its_probes_gets_nothing_until_it_passes(
-    envoy: TranslatedEnvoy, backends: Backends, serve: Serve
-) -> None:
-    a, b = backends["a"], backends["b"]
-    name = serve([target(a), target(b)], health_checks={"active": FAST})
-    a.healthy = False
-    envoy.envoy.wait_for_endpoints(name, {a.address: "FAILED_ACTIVE_HC", b.address: "HEALTHY"})
-    envoy.envoy.wait_until(lambda: send(envoy.port("public"), name, 10) == {"b": 10})
-    a.healthy = True
-    envoy.envoy.wait_until(lambda: send(envoy.port("public"), name, 10) == {"a": 5, "b": 5})
-
-
-def test_the_unhealthy_threshold_holds_for_bad_statuses(
-    envoy: TranslatedEnvoy, backends: Backends, serve: Serve
-) -> None:
-    a = backends["a"]
-    name = serve([target(a)], health_checks={"active": {**FAST, "unhealthy_threshold": 6}})
-    envoy.envoy.wait_for_endpoints(name, {a.address: "HEALTHY"})
-    a.healthy, probes = False, a.probes
-    envoy.envoy.wait_for_endpoints(name, {a.address: "FAILED_ACTIVE_HC"})
-    assert a.probes - probes >= 5
-
-
-def test_what_a_probe_looks_like(envoy: TranslatedEnvoy, backends: Backends, serve: Serve) -> None:
-    a = backends["a"]
-    a.status = 302
-    active = {**FAST, "path": "/probe", "headers": {"x-probe": "100%"}, "expected_statuses": [200, 302]}
-    name = serve([target(a)], health_checks={"active": active})
-    envoy.envoy.wait_for_endpoints(name, {a.address: "HEALTHY"})
-    assert (a.last_path, a.last_host, a.last_headers["x-probe"]) == ("/probe", name, "100%")
-
-
-def test_settings_of_single_targets(envoy: TranslatedEnvoy, backends: Backends, serve: Serve) -> None:
-    a, b, c, d = backends
-    c.healthy = d.healthy = False
-    targets = [
-        target(a, health_check={"port": b.port}),
-        target(b, health_check={"address": "127.0.0.1", "port": c.port}),
-        target(c, health_check={"disabled": True}),
-        target(d),
-    ]
-    name = serve(targets, health_checks={"active": FAST})
-    failed = {b.address: "FAILED_ACTIVE_HC", d.address: "FAILED_ACTIVE_HC"}
-    envoy.envoy.wait_for_endpoints(name, {a.address: "HEALTHY", c.address: "HEALTHY", **failed})
-
-
-def test_tcp_probes(envoy: TranslatedEnvoy, backends: Backends, serve: Serve) -> None:
-    a, b = backends["a"], backends["b"]
-    b.close()
-    fast = {key: value for key, value in FAST.items() if key != "path"}
-    name = serve([target(a), target(b)], protocol="tcp", health_checks={"active": {**fast, "type": "tcp"}})
-    envoy.envoy.wait_for_endpoints(name, {a.address: "HEALTHY", b.address: "FAILED_ACTIVE_HC"})
 
 
 @pytest.mark.parametrize(
@@ -154,23 +96,6 @@ def test_proportional_spills_share_by_share(envoy: TranslatedEnvoy, backends: Ba
     assert counts["c"] == 300 - counts["a"]
 
 
-def test_new_targets_do_not_count_before_they_were_probed(envoy: TranslatedEnvoy, backends: Backends) -> None:
-    a, b, c, d = backends
-    b.delay = c.delay = 30  # no answer to a probe while this test lasts
-    name = next(FRESH)
-
-    def put(*targets: dict[str, Any]) -> None:
-        checks = {"active": {**FAST, "path": "/probe", "timeout": "60s"}}
-        upstream = {"name": name, "targets": targets, "health_checks": checks, "failover": "proportional"}
-        envoy.serve_with_gateways({"upstreams": [upstream]})
-
-    put(target(a), target(d, priority=1))
-    envoy.envoy.wait_for_endpoints(name, {a.address: "HEALTHY", d.address: "HEALTHY"})
-    put(target(a), target(b), target(c), target(d, priority=1))
-    envoy.envoy.wait_until(lambda: len(envoy.envoy.endpoints(name)) == 4)
-    assert send(envoy.port("public"), name, 50) == {"a": 50}, "one of three would spill over"
-
-
 PASSIVE = {"passive": {"consecutive_errors": 3, "interval": "50ms", "ejection_time": "60s"}}
 
 
@@ -201,86 +126,3 @@ def test_passive_checks_keep_to_the_last_of_many_targets(
 def send_and_see(envoy: TranslatedEnvoy, name: str) -> set[str]:
     send(envoy.port("public"), name, 3)
     return set(envoy.envoy.endpoints(name).values())
-
-
-def test_beside_active_checks_half_may_be_ejected(envoy: TranslatedEnvoy, backends: Backends, serve: Serve) -> None:
-    for backend in backends:
-        backend.status = 500  # one bad URL: the probes still pass
-    targets = [target(backend) for backend in backends]
-    name = serve(targets, health_checks={"active": FAST, **PASSIVE})
-    envoy.envoy.wait_until(lambda: send(envoy.port("public"), name, 12) and ejected(envoy, name) == 2)
-    send(envoy.port("public"), name, 40)
-    assert ejected(envoy, name) == 2
-    assert send(envoy.port("public"), name, 10)["503"] == 0
-
-
-def ejected(envoy: TranslatedEnvoy, name: str) -> int:
-    return list(envoy.envoy.endpoints(name).values()).count("EJECTED")
-
-
-def test_R36_a_removed_target_is_gone_at_once_although_its_probes_pass(
-    envoy: TranslatedEnvoy, backends: Backends
-) -> None:
-    a, b = backends["a"], backends["b"]
-    name = next(FRESH)
-
-    def put(*targets: dict[str, Any]) -> None:
-        upstream = {"name": name, "targets": targets, "health_checks": {"active": FAST}}
-        envoy.serve_with_gateways({"upstreams": [upstream]})
-
-    put(target(a), target(b))
-    envoy.envoy.wait_for_endpoints(name, {a.address: "HEALTHY", b.address: "HEALTHY"})
-    put(target(b))
-    envoy.envoy.wait_for_endpoints(name, {b.address: "HEALTHY"})
-
-
-def test_grpc_probes(envoy: TranslatedEnvoy, serve: Serve) -> None:
-    with ExitStack() as stack:
-        servers = [stack.enter_context(GrpcHealth(serving)) for serving in (True, False)]
-        targets = [{"host": "127.0.0.1", "port": server.port} for server in servers]
-        active = {"type": "grpc", "service": "shop.v1.Orders", "interval": "50ms", "unhealthy_threshold": 1}
-        name = serve(targets, protocol="http2", health_checks={"active": active})
-        good, bad = (f"127.0.0.1:{server.port}" for server in servers)
-        envoy.envoy.wait_for_endpoints(name, {good: "HEALTHY", bad: "FAILED_ACTIVE_HC"})
-        assert servers[0].asked == {b"shop.v1.Orders"}
-
-
-@pytest.mark.parametrize(("protocol", "first"), [("http1", b"GET /healthz HTTP/1.1"), ("http2", b"PRI * HTTP/2.0")])
-def test_probes_speak_what_the_target_speaks(serve: Serve, protocol: str, first: bytes) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(5)
-        serve(
-            [{"host": "127.0.0.1", "port": server.getsockname()[1]}],
-            protocol=protocol,
-            health_checks={"active": {**FAST, "timeout": "50ms"}},
-        )
-        connection, _ = server.accept()
-        with connection:
-            connection.settimeout(5)
-            assert connection.recv(100).startswith(first)
-
-
-class GrpcHealth:
-    """grpc.health.v1.Health/Check, which says SERVING or NOT_SERVING."""
-
-    def __init__(self, serving: bool) -> None:
-
-        self.asked: set[bytes] = set()
-        answer = b"\x08\x01" if serving else b"\x08\x02"
-
-        def check(request: bytes, context: Any) -> bytes:
-            self.asked.add(request[2:])
-            return answer
-
-        handler = grpc.method_handlers_generic_handler(
-            "grpc.health.v1.Health", {"Check": grpc.unary_unary_rpc_method_handler(check)}
-        )
-        self._server = grpc.server(ThreadPoolExecutor(1), handlers=[handler])
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
-
-    def __enter__(self) -> "GrpcHealth":
-        self._server.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.stop(0).wait()

@@ -39,7 +39,7 @@ def test_the_name_stays_when_a_target_joins_that_is_probed_like_the_others() -> 
 
 
 def test_without_probes_their_settings_are_nothing() -> None:
-    silent = upstream(target(0, health_check={"port": 81}))
+    silent = upstream(target(0, health_check={"disabled": True}))
     assert translate.eds_name(silent) == "u"
     (group,) = translate.endpoints(silent).endpoints
     assert not group.lb_endpoints[0].endpoint.HasField("health_check_config")

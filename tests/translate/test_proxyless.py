@@ -206,6 +206,32 @@ def test_nothing_left_to_hash_is_told_beside_its_reasons() -> None:
     assert proxyless_resources(definition, {}).warnings[-1].startswith("hash_on: nothing is left to hash")
 
 
+PASSIVE_WARNED = {
+    "shares": (
+        {"failure_percentage": {"threshold": 40, "request_volume": 9}},
+        "passive: .* more than 40 % of at least 9",
+    ),
+    "shares-alone": (
+        {"consecutive_errors": 0, "failure_percentage": {}},
+        "passive.failure_percentage: .* more than 85 % of at least 50 RPCs",
+    ),
+    "nothing": ({"consecutive_errors": 0, "consecutive_gateway_errors": 1}, "passive: .* nobody is ejected$"),
+    "gateway": ({"consecutive_gateway_errors": 1}, "passive.consecutive_gateway_errors: .* not counted$"),
+    "local": ({"consecutive_local_errors": 1}, "passive.consecutive_local_errors: .* not counted$"),
+    "statuses": ({"error_statuses": [429]}, "passive.error_statuses: .* any status but OK$"),
+    "jitter": ({"max_ejection_time_jitter": "1s"}, "passive.max_ejection_time_jitter: .* return together$"),
+    "uneject": ({"uneject_on_passed_probe": True}, "passive.uneject_on_passed_probe: .* do not probe"),
+}
+
+
+@pytest.mark.parametrize("case", PASSIVE_WARNED)
+def test_what_is_lost_of_passive_checks_is_warned_of(case: str) -> None:
+    fields, warning = PASSIVE_WARNED[case]
+    checks = {"passive": fields, **({"active": {}} if case == "uneject" else {})}
+    found = proxyless_resources(upstream(target(), health_checks=checks), {}).warnings
+    assert any(re.match(f"health_checks.{warning}", each) for each in found), found
+
+
 NOT_WARNED = {
     "least": {},
     "full": {
@@ -220,6 +246,9 @@ NOT_WARNED = {
         "nodes": {"clusters": ["edge"]},
     },
     "hash-of-others": {"hash_on": [{"cookie": "x"}]},
+    "success-rate": {
+        "health_checks": {"passive": {"consecutive_errors": 0, "success_rate": {}, "max_ejection_time": "50s"}}
+    },
 }
 
 

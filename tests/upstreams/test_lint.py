@@ -65,7 +65,7 @@ SURPRISING: list[tuple[str, Location, Upstream]] = [
         upstream({"weight": 3}, {"priority": 1}, algorithm="weighted-round-robin", health_checks=ACTIVE),
     ),
     ("hash-on-ignored", ("hash_on",), upstream(*ONE, hash_on=[{"path": True}])),
-    ("probe-ignored", ("targets", 1, "health_check"), upstream({}, {"health_check": {"port": 81}})),
+    ("probe-ignored", ("targets", 1, "health_check"), upstream({}, {"health_check": {"disabled": True}})),
     (
         "no-pending-requests",
         ("limits", "max_pending_requests"),

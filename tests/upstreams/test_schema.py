@@ -81,6 +81,9 @@ def target(host: str) -> dict[str, Any]:
         {"tls": None},
         {"limits": {"max_connections": None}},
         {"on_all_unhealthy": None},
+        {"health_checks": {"active": {"expected_statuses": ["200-99"]}}},
+        {"health_checks": {"passive": {"error_statuses": ["429"]}}},
+        {"health_checks": {"active": {"type": "tcp", "receive": ["hex:0"]}}},
     ],
 )
 def test_says_no(fields: dict[str, Any]) -> None:
@@ -104,6 +107,8 @@ def test_says_no(fields: dict[str, Any]) -> None:
         {"hash_on": [{"header": "a", "path": False}, {"cookie": "b", "ttl": "0s"}, {"source_ip": True}]},
         {"tls": {"cert_file": "/a", "key_file": "/b"}},
         {"envoy": {"outlier_detection": None, "alt_stat_name": "name"}},
+        {"health_checks": {"active": {"expected_statuses": [200, "300-399"]}, "passive": {"error_statuses": [429]}}},
+        {"health_checks": {"active": {"type": "tcp", "send": "hex", "receive": ["hex:0F", "220"]}}},
     ],
 )
 def test_says_yes(fields: dict[str, Any]) -> None:

@@ -111,7 +111,7 @@ def _range(field: dict[str, Any]) -> str:
         entries = _range(field["items"])
         return "; ".join(part for part in ("at least one" if field.get("minItems") else "", entries) if part)
     if "oneOf" in field:
-        return ", ".join(map(_range, field["oneOf"]))
+        return " or ".join(map(_range, field["oneOf"]))
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if "minimum" in field:

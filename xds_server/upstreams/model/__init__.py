@@ -1,11 +1,13 @@
 """The definition format: what operators write, as typed and checked data. Knows nothing of Envoy's messages."""
 
+from xds_server.upstreams.model.active_checks import ActiveHealthCheck, ProbeTls
 from xds_server.upstreams.model.base import Definition, Problem, problems_of, reject
 from xds_server.upstreams.model.dns import Dns
 from xds_server.upstreams.model.document import Clash, Document, Placed, clashes, may_share_envoy
 from xds_server.upstreams.model.gateway import Gateway
-from xds_server.upstreams.model.health import ActiveHealthCheck, HealthChecks, PassiveHealthCheck
+from xds_server.upstreams.model.health import HealthChecks
 from xds_server.upstreams.model.nodes import NodeSelector
+from xds_server.upstreams.model.passive_checks import FailurePercentage, PassiveHealthCheck, SuccessRate
 from xds_server.upstreams.model.raw import RawCluster
 from xds_server.upstreams.model.scalars import RESERVED_NAME, format_duration
 from xds_server.upstreams.model.target import Locality, Target, TargetHealthCheck
@@ -21,6 +23,7 @@ __all__ = [
     "Definition",
     "Dns",
     "Document",
+    "FailurePercentage",
     "Gateway",
     "HashKey",
     "HealthChecks",
@@ -29,10 +32,12 @@ __all__ = [
     "NodeSelector",
     "PassiveHealthCheck",
     "Placed",
+    "ProbeTls",
     "Problem",
     "RawCluster",
     "Retries",
     "SlowStart",
+    "SuccessRate",
     "Target",
     "TargetHealthCheck",
     "Tls",

@@ -4,8 +4,8 @@
 """
 
 import difflib
-from collections.abc import Iterable, Iterator
-from typing import Any, Final, NamedTuple, get_args
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Final, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
@@ -43,6 +43,9 @@ class Definition(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
 
+    absent: ClassVar[Mapping[str, str]] = {}
+    """Fields that one might look for here, and why there are none: a better answer than that they are unknown."""
+
 
 CONTRADICTION = "contradiction"
 """Type of the pydantic errors that `reject` raises: fields that are right, each for itself, and cannot all be meant."""
@@ -71,7 +74,7 @@ def reject(problems: Iterable[Problem]) -> None:
         raise ValidationError.from_exception_data(CONTRADICTION, details)
 
 
-def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+def problems_of(error: ValidationError, model: type[Definition]) -> list[Problem]:
     """Everything that `error` says about a document that should have been a `model`, in words for its author."""
     items: list[dict[str, Any]] = [{**item} for item in error.errors(include_url=False)]
     # A list whose entries are all wrong is empty to pydantic, and then also too short: that is not another mistake.
@@ -79,14 +82,15 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]
     return [_problem(item, model) for item in items if item["type"] != "too_short" or item["loc"] not in parents]
 
 
-def _problem(item: dict[str, Any], model: type[BaseModel]) -> Problem:
+def _problem(item: dict[str, Any], model: type[Definition]) -> Problem:
     location = tuple(item["loc"])
     if location[-1:] == ("[key]",):
         location = location[:-1]  # pydantic's mark of a wrong key, as against the value under it
     about: tuple[Location, ...] = tuple(item.get("ctx", {}).get("about", ()))
     if item["type"] == "extra_forbidden":
         known = list(_fields_at(model, location[:-1]))
-        message = unknown_field(str(location[-1]), known)
+        reasons = {name: why for part in _parts_at(model, location[:-1]) for name, why in part.absent.items()}
+        message = reasons.get(str(location[-1])) or unknown_field(str(location[-1]), known)
         about = tuple((*location[:-1], name) for name in _nearest(str(location[-1]), known))
     elif item["input"] is NOTHING:
         message = _nothing(item["type"], location, model)
@@ -133,7 +137,7 @@ def _message(item: dict[str, Any]) -> str:
     return message.removeprefix("Value error, ")
 
 
-def _nothing(kind: str, location: Location, model: type[BaseModel]) -> str:
+def _nothing(kind: str, location: Location, model: type[Definition]) -> str:
     """The words for `NOTHING`: what to write, and whether it may be left out."""
     if kind == "tuple_type":
         value = "[] for none"
@@ -181,19 +185,23 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _fields_at(model: type[BaseModel], location: Location) -> dict[str, FieldInfo]:
+def _fields_at(model: type[Definition], location: Location) -> dict[str, FieldInfo]:
     """The fields that exist at `location` inside a document of type `model`."""
-    here: list[type[BaseModel]] = [model]
+    return {name: field for part in _parts_at(model, location) for name, field in part.model_fields.items()}
+
+
+def _parts_at(model: type[Definition], location: Location) -> list[type[Definition]]:
+    here = [model]
     for part in location:
         if isinstance(part, str):
             here = [
                 inner for m in here if part in m.model_fields for inner in _models_in(m.model_fields[part].annotation)
             ] or here
-    return {name: field for m in here for name, field in m.model_fields.items()}
+    return here
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _models_in(annotation: Any) -> Iterator[type[Definition]]:
+    if isinstance(annotation, type) and issubclass(annotation, Definition):
         yield annotation
     for argument in get_args(annotation):
         yield from _models_in(argument)

@@ -1,9 +1,11 @@
 """One target of an upstream: where it is, how much it gets, and the state that an operator gave it."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field, StrictBool
 
+from xds_server.upstreams.model.active_checks import ActiveHealthCheck
 from xds_server.upstreams.model.base import Definition
 from xds_server.upstreams.model.scalars import (
     SRV,
@@ -37,8 +39,14 @@ class Locality(Definition):
 class TargetHealthCheck(Definition):
     """What differs for this target's active probes. Envoy: `Endpoint.health_check_config`.
 
-    Envoy cannot give a single target its own path, interval or thresholds.
+    Envoy cannot give a single target its own type, path, interval, timeout or thresholds.
     """
+
+    absent: ClassVar[Mapping[str, str]] = {
+        field: f"Envoy cannot give one target its own {field}: say it for all in health_checks.active, or give this target an "
+        "upstream of its own"
+        for field in ActiveHealthCheck.model_fields.keys() - {"host"}  # which is `hostname` here
+    }
 
     port: Port | None = None
     """Port that is probed, 1 to 65535. Default: the target's port. Envoy: `health_check_config.port_value`."""

@@ -9,7 +9,8 @@ from pydantic import Field, JsonValue, TypeAdapter, field_serializer, field_vali
 
 from xds_server.upstreams.model.base import Definition, Location, Problem, reject
 from xds_server.upstreams.model.dns import Dns, unresolvable
-from xds_server.upstreams.model.health import ActiveHealthCheck, HealthChecks
+from xds_server.upstreams.model.health import HealthChecks
+from xds_server.upstreams.model.health_rules import health_contradictions
 from xds_server.upstreams.model.nodes import NodeSelector
 from xds_server.upstreams.model.raw import RawCluster, raw_cluster
 from xds_server.upstreams.model.scalars import Duration, Hostname, Labels, Name, OneLine, PositiveDuration, Text
@@ -137,8 +138,7 @@ def contradictions(upstream: Upstream) -> Iterator[Problem]:
     yield from _algorithm(upstream)
     yield from _protocol(upstream)
     yield from unresolvable(upstream.dns, upstream.resolve, upstream.targets)
-    if upstream.health_checks.active is not None:
-        yield from _probes(upstream.health_checks.active)
+    yield from health_contradictions(upstream.health_checks, upstream.targets, upstream.protocol, upstream.tls)
     if len(set(upstream.virtual_hosts)) < len(upstream.virtual_hosts):
         for index, hostname in enumerate(upstream.hostnames):
             if hostname in upstream.virtual_hosts[: index + 1]:
@@ -216,10 +216,6 @@ def _protocol(upstream: Upstream) -> Iterator[Problem]:
             if not key.source_ip:
                 about = (("protocol",), ("hash_on", index, "source_ip"))
                 yield Problem(("hash_on", index), "plain TCP can be hashed by source_ip only", about)
-    active = upstream.health_checks.active
-    if active is not None and active.type == "grpc" and protocol != "http2":
-        message = f"grpc probes need protocol: http2, not {protocol}"
-        yield Problem(("health_checks", "active", "type"), message, (("protocol",),))
 
 
 def _tls(tls: Tls, targets: tuple[Target, ...]) -> Iterator[Problem]:
@@ -232,15 +228,3 @@ def _tls(tls: Tls, targets: tuple[Target, ...]) -> Iterator[Problem]:
     if tls.verify and not tls.sni and unnamed is not None:
         message = "a target given by IP address has no name to verify: set sni, or verify: false"
         yield Problem(("tls", "sni"), message, (("targets", unnamed, "host"), ("tls", "verify")))
-
-
-def _probes(active: ActiveHealthCheck) -> Iterator[Problem]:
-    here = ("health_checks", "active")
-    applies = {
-        "http": {"path", "method", "headers", "expected_statuses", "host"},
-        "grpc": {"service", "host"},
-        "tcp": (),
-    }
-    special = {"path", "method", "headers", "expected_statuses", "service", "host"}
-    for field in sorted(active.model_fields_set & special - set(applies[active.type])):
-        yield Problem((*here, field), f"{field} has no meaning for {active.type} probes", ((*here, "type"),))

@@ -19,6 +19,7 @@ from xds_server.upstreams.translate.load_balancing import common_lb_config, load
 from xds_server.upstreams.translate.messages import duration, packed
 from xds_server.upstreams.translate.outlier_detection import outlier_detection
 from xds_server.upstreams.translate.overrides import override
+from xds_server.upstreams.translate.probe_socket import probe_socket
 from xds_server.upstreams.translate.transport_socket import transport_socket
 
 
@@ -40,6 +41,8 @@ def cluster(upstream: Upstream, dialect: Dialect = Dialect.ADS) -> Any:
     active, passive = upstream.health_checks.active, upstream.health_checks.passive
     if active is not None:
         message.health_checks.append(health_check(upstream, active))
+    if (socket := probe_socket(upstream)) is not None:
+        message.transport_socket_matches.append(socket)
     if passive is not None:
         message.outlier_detection.CopyFrom(outlier_detection(upstream.health_checks, passive))
     if upstream.protocol != "tcp":

@@ -10,6 +10,7 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
 from xds_server.upstreams.model import Upstream
 from xds_server.upstreams.translate.messages import duration
+from xds_server.upstreams.translate.outlier_detection import error_matcher
 from xds_server.upstreams.translate.retries import retry_policy
 
 HTTP_PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -30,4 +31,6 @@ def http_protocol_options(upstream: Upstream) -> Any:
         options.common_http_protocol_options.max_stream_duration.CopyFrom(duration(upstream.timeout))
     if upstream.retries is not None:
         options.retry_policy.CopyFrom(retry_policy(upstream.retries))
+    if (errors := error_matcher(upstream.health_checks.passive)) is not None:
+        options.outlier_detection.error_matcher.CopyFrom(errors)
     return options

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from xds_server.upstreams.model import Limits, Upstream
+from xds_server.upstreams.model import Limits, PassiveHealthCheck, Upstream
 from xds_server.upstreams.model.base import Definition
 from xds_server.upstreams.model.upstream import HASHING
 from xds_server.upstreams.translate.endpoints import envoy_resolves
+from xds_server.upstreams.translate.proxyless_cluster import is_followed
 from xds_server.upstreams.translate.proxyless_routes import (
     GRPC_RETRY_CONDITIONS,
     MOST_RETRIES,
@@ -20,6 +21,14 @@ _ALGORITHMS = {
     "random": "round-robin",
     "maglev": "ring-hash",
 }
+_NOT_OF_GRPC = {
+    "consecutive_gateway_errors": "gRPC does not tell them from other failures: not counted",
+    "consecutive_local_errors": "gRPC goes on to another target by itself when one cannot be connected to: not counted",
+    "error_statuses": "for gRPC every RPC has failed that ended with any status but OK",
+    "max_ejection_time_jitter": "gRPC has none: targets that were ejected together return together",
+    "uneject_on_passed_probe": "gRPC clients do not probe: targets return when their time is over",
+}
+"""Fields about passive checks, and what happens instead."""
 
 
 def proxyless_warnings(upstream: Upstream) -> Iterator[str]:
@@ -54,10 +63,22 @@ def _health_checks(upstream: Upstream) -> Iterator[str]:
     if passive.max_ejection_percent == 0:
         yield "health_checks.passive: gRPC clients always eject one target: no passive checks with max_ejection_percent: 0"
         return
-    yield (
-        "health_checks.passive: gRPC counts shares, not errors in a row: a target is ejected when more than 85 % of at least "
-        f"{passive.consecutive_errors} RPCs in an interval ended with any status but OK"
-    )
+    if not is_followed(passive):
+        yield "health_checks.passive: gRPC counts shares of failed RPCs only: nobody is ejected"
+    elif passive.consecutive_errors:
+        yield f"health_checks.passive: gRPC counts shares, not errors in a row: {_ejected(passive)}"
+    elif passive.failure_percentage is not None:
+        yield f"health_checks.passive.failure_percentage: {_ejected(passive)}"
+    for field, instead in _NOT_OF_GRPC.items():
+        if _is_set(passive, field):
+            yield f"health_checks.passive.{field}: {instead}"
+
+
+def _ejected(passive: PassiveHealthCheck) -> str:
+    share = passive.failure_percentage
+    percent, least = (85, passive.consecutive_errors) if share is None else (share.threshold, share.request_volume)
+    failed = "ended with any status but OK"
+    return f"a target is ejected when more than {percent} % of at least {least} RPCs in an interval {failed}"
 
 
 def _limits(limits: Limits) -> Iterator[str]:
