@@ -99,7 +99,7 @@ def _type(field: dict[str, Any]) -> str:
         return "names with text" if inner.get("type") == "string" else "fields"
     if RANGE in field:
         return "duration"
-    return {"string": "text", "integer": "whole number", "boolean": "true or false"}[field["type"]]
+    return {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}[field["type"]]
 
 
 def _range(field: dict[str, Any]) -> str:

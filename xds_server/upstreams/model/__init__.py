@@ -4,6 +4,7 @@ from xds_server.upstreams.model.base import Definition, Problem, problems_of, re
 from xds_server.upstreams.model.document import Clash, Document, Placed, clashes, may_share_envoy
 from xds_server.upstreams.model.gateway import Gateway
 from xds_server.upstreams.model.health import ActiveHealthCheck, HealthChecks, PassiveHealthCheck
+from xds_server.upstreams.model.localities import Localities, LocalityWeight
 from xds_server.upstreams.model.nodes import NodeSelector
 from xds_server.upstreams.model.raw import RawCluster
 from xds_server.upstreams.model.scalars import RESERVED_NAME, format_duration
@@ -23,7 +24,9 @@ __all__ = [
     "HashKey",
     "HealthChecks",
     "Limits",
+    "Localities",
     "Locality",
+    "LocalityWeight",
     "NodeSelector",
     "PassiveHealthCheck",
     "Placed",
