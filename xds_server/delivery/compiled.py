@@ -8,10 +8,13 @@ from typing import Any, Final
 from xds_server.upstreams.model import Gateway, Problem, Upstream
 from xds_server.upstreams.model.base import Location
 from xds_server.upstreams.translate import (
+    NOWHERE,
     Addresses,
     Dialect,
     OverrideError,
+    Place,
     cluster_resource,
+    endpoints_near,
     endpoints_resource,
     listener_resource,
     virtual_host,
@@ -45,6 +48,14 @@ class Compiled:
     """The encoded virtual host that joins the shared route configuration; None for what is not routed by host name."""
     warnings: tuple[str, ...] = ()
     """How the resources fall short of the definition: what the dialect cannot express."""
+    nearest_first: bool = False
+    """Whether endpoints differ from place to place; `resources` has those for `NOWHERE`."""
+
+    def resources_at(self, place: Place) -> tuple[Resource, ...]:
+        """`resources` for those at `place`."""
+        if not self.nearest_first or place == NOWHERE:
+            return self.resources
+        return tuple(endpoints_near(r, place) if r.type_url == ENDPOINTS else r for r in self.resources)
 
 
 def compile_upstream(
@@ -76,7 +87,8 @@ def _for_envoys(upstream: Upstream, addresses: Addresses, dialect: Dialect) -> C
         if violations := check(host):
             raise NotServableError(_refused(InvalidResourceError("VirtualHost", upstream.name, violations)))
         encoded = host.SerializeToString(deterministic=True)
-    return Compiled((cluster,) if endpoints is None else (cluster, endpoints), encoded)
+    resources = (cluster,) if endpoints is None else (cluster, endpoints)
+    return Compiled(resources, encoded, nearest_first=upstream.is_nearest_first)
 
 
 def _for_grpc_clients(upstream: Upstream, addresses: Addresses) -> Compiled:
@@ -86,7 +98,7 @@ def _for_grpc_clients(upstream: Upstream, addresses: Addresses) -> Compiled:
         resources, warnings = proxyless_resources(upstream, known)
     except (ProxylessError, InvalidResourceError) as error:
         raise NotServableError([Problem((), str(error))]) from None
-    return Compiled(resources, warnings=warnings)
+    return Compiled(resources, warnings=warnings, nearest_first=upstream.is_nearest_first)
 
 
 def _unknown(upstream: Upstream, addresses: Addresses) -> bool:

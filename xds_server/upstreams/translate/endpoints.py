@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from envoy.config.core.v3 import base_pb2, health_check_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 
-from xds_server.upstreams.model import Locality, Target, TargetHealthCheck, Upstream
+from xds_server.upstreams.model import Target, TargetHealthCheck, Upstream
 from xds_server.upstreams.translate.host_names import endpoint_hostname
+from xds_server.upstreams.translate.localities import LocalityWeights, locality_weights
 from xds_server.upstreams.translate.messages import socket_address
 
 Addresses = Mapping[str, Sequence[str]]
@@ -29,13 +30,15 @@ _MOST_RESOLVED_HOSTS = 10_000
 
 
 class _Host(NamedTuple):
-    """One endpoint and where it goes. Sorted by all but the target: equal definitions give equal bytes."""
+    """One endpoint and where it goes. Sorted by where: equal definitions give equal bytes."""
 
     priority: int
     locality: tuple[str, str, str]
     address: str
     port: int
     target: Target
+    status: int
+    """Its `core.v3.HealthStatus` in EDS."""
 
 
 def envoy_resolves(upstream: Upstream) -> bool:
@@ -49,7 +52,8 @@ def endpoints(upstream: Upstream, addresses: Addresses | None = None) -> Any:
     `addresses`: see `Addresses`; a name that is not in it has no endpoints. A name with several addresses gives an
     endpoint of the target's weight for each. An address and port that occur twice count where they come first, by
     priority and then with what was taken out by hand first, as Envoy would drop either silently. An assignment without
-    endpoints is still one: without any, Envoy waits 15 s for it.
+    endpoints is still one: without any, Envoy waits 15 s for it. With nearest first it is that for those who do not say
+    where they are; see `nearest_first`.
     """
     if envoy_resolves(upstream):
         return None
@@ -85,29 +89,31 @@ def _probe_settings(check: TargetHealthCheck) -> str | None:
 
 
 def _hosts(upstream: Upstream, resolve: Callable[[Target], Iterable[str]]) -> list[_Host]:
+    weights = locality_weights(upstream)
     found = (
-        _Host(target.priority, _parts(target.locality), address, target.port, target)
+        _Host(target.priority, target.locality.parts, address, target.port, target, status)
         for target in upstream.targets
-        if _is_sent(upstream, target)
+        if _is_sent(upstream, target, status := _status(target, weights))
         for address in resolve(target)
     )
     first: dict[tuple[str, int], _Host] = {}
-    for host in sorted(found, key=lambda host: (*host[:4], -_status(host.target))):
+    for host in sorted(found, key=lambda host: (*host[:4], -host.status)):
         first.setdefault((host.address, host.port), host)
     return list(first.values())
 
 
-def _is_sent(upstream: Upstream, target: Target) -> bool:
+def _is_sent(upstream: Upstream, target: Target, status: int) -> bool:
     """Disabled targets are left out; so are all that were taken out by hand where panic would send to them."""
     if target.state == "disabled":
         return False
-    return not upstream.sends_to_all_when_unhealthy or _status(target) == _STATUS.UNKNOWN
+    return not upstream.sends_to_all_when_unhealthy or status == _STATUS.UNKNOWN
 
 
-def _status(target: Target) -> int:
+def _status(target: Target, weights: LocalityWeights) -> int:
     if target.state == "unhealthy":
         return int(_STATUS.UNHEALTHY)
-    if target.state == "draining" or target.weight == 0:  # Envoy refuses a weight of 0
+    # Envoy refuses a weight of 0, of a target or of its locality.
+    if target.state == "draining" or not target.weight or not weights.get(target.locality.parts, 1):
         return int(_STATUS.DRAINING)
     return int(_STATUS.UNKNOWN)
 
@@ -116,13 +122,16 @@ def _assignment(upstream: Upstream, name: str, hosts: list[_Host]) -> Any:
     assignment = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
     per_priority = Counter(host.priority for host in hosts)
     scale = sum(host.target.weight for host in hosts) // _MOST_WEIGHT + 1
+    weights = locality_weights(upstream)
     for rank, (_, members) in enumerate(groupby(hosts, key=lambda host: host.priority)):
         for locality, group in groupby(members, key=lambda host: host.locality):
             entry = assignment.endpoints.add(priority=rank)
             if any(locality):
                 entry.locality.CopyFrom(_locality(locality))
+            if weight := weights.get(locality):
+                entry.load_balancing_weight.value = weight
             entry.lb_endpoints.extend(_endpoint(upstream, host, scale) for host in group)
-    if upstream.failover == "all-down" and (len(per_priority) > 1 or (hosts and upstream.sends_to_all_when_unhealthy)):
+    if _is_all_down(upstream) and (len(per_priority) > 1 or (hosts and upstream.sends_to_all_when_unhealthy)):
         # A priority is left when health x factor < 100 %: with this factor, one of N healthy hosts keeps everything. Panic
         # begins there too: with the usual factor, 1 of 150 healthy hosts is below the least threshold, 1 %.
         largest = _MOST_RESOLVED_HOSTS if envoy_resolves(upstream) else max(per_priority.values())
@@ -130,9 +139,14 @@ def _assignment(upstream: Upstream, name: str, hosts: list[_Host]) -> Any:
     return assignment
 
 
+def _is_all_down(upstream: Upstream) -> bool:
+    """Nearest first takes all-down only where there is one priority, and what it makes of that spills share by share."""
+    return upstream.failover == "all-down" and not upstream.is_nearest_first
+
+
 def _endpoint(upstream: Upstream, host: _Host, scale: int) -> Any:
     target = host.target
-    endpoint = endpoint_components_pb2.LbEndpoint(health_status=_status(target))
+    endpoint = endpoint_components_pb2.LbEndpoint(health_status=host.status)
     endpoint.endpoint.address.CopyFrom(socket_address(host.address, host.port))
     endpoint.endpoint.hostname = endpoint_hostname(upstream, target)
     if upstream.health_checks.active is not None and target.health_check != _NO_SETTINGS:
@@ -160,10 +174,6 @@ def _metadata(labels: Mapping[str, str]) -> Any:
     metadata = base_pb2.Metadata()
     metadata.filter_metadata[METADATA_NAMESPACE].update(labels)
     return metadata
-
-
-def _parts(locality: Locality) -> tuple[str, str, str]:
-    return locality.region, locality.zone, locality.sub_zone
 
 
 def _locality(parts: tuple[str, str, str]) -> Any:

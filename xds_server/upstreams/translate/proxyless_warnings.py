@@ -19,6 +19,11 @@ _ALGORITHMS = {
     "random": "round-robin",
     "maglev": "ring-hash",
 }
+_LOCALITIES = {
+    "weighted": "gRPC clients leave a locality its whole share until its last target is down",
+    "zone-aware": "gRPC has no zone-aware routing: localities do not matter",
+    "nearest": "gRPC clients leave a zone or region only when its last target is down",
+}
 
 
 def proxyless_warnings(upstream: Upstream) -> Iterator[str]:
@@ -29,10 +34,14 @@ def proxyless_warnings(upstream: Upstream) -> Iterator[str]:
         yield f"algorithm: gRPC has no {upstream.algorithm}: served as {served}"
     if upstream.failover == "proportional":
         yield "failover: gRPC clients use the next priority only when every target before it is down: served as all-down"
+    if upstream.localities is not None:
+        yield f"localities.balance: {_LOCALITIES[upstream.localities.balance]}"
     if upstream.on_all_unhealthy == "send-all":
         yield "on_all_unhealthy: gRPC has no panic: RPCs fail as UNAVAILABLE when no target can be used"
     yield from _health_checks(upstream)
     yield from _limits(upstream.limits)
+    if upstream.hash_balance_factor is not None:
+        yield "hash_balance_factor: gRPC has no bounded load: a target may get any share"
     if upstream.slow_start is not None:
         yield "slow_start: gRPC has none: new targets get their whole share at once"
     if upstream.algorithm in HASHING:
