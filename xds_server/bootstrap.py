@@ -9,14 +9,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import yaml
 
-from xds_server.config_sources import CONTROL_PLANE_CLUSTER, GrpcApi, grpc_source, rest_source
+from xds_server.config_sources import CONTROL_PLANE_CLUSTER, Protocol, config_source, grpc_source
 from xds_server.static_listener import static_listener
-
-Protocol = Literal["delta", "sotw", "per-type", "rest"]
 
 _UNLIMITED: Final = 4_294_967_295
 
@@ -90,11 +88,6 @@ class Bootstrap:
         """`xds_address`, or the protocol's default."""
         return self.xds_address or (DEFAULT_REST_ADDRESS if self.protocol == "rest" else DEFAULT_XDS_ADDRESS)
 
-    @property
-    def is_aggregated(self) -> bool:
-        """Whether everything comes over one stream."""
-        return self.protocol in ("delta", "sotw")
-
 
 def render(options: Bootstrap) -> str:
     """The bootstrap as YAML, ready for `envoy -c`.
@@ -142,29 +135,23 @@ def _cluster_manager(options: Bootstrap) -> list[tuple[str, str, Any]]:
 
 def _dynamic_resources(options: Bootstrap) -> dict[str, Any]:
     types = ["lds_config", "cds_config"] if options.static_listener is None else ["cds_config"]
-    if options.is_aggregated:
-        api_type: GrpcApi = "DELTA_GRPC" if options.protocol == "delta" else "GRPC"
-        aggregated: dict[str, Any] = {"resource_api_version": "V3", "ads": {}}
-        return {"ads_config": grpc_source(api_type)} | {key: dict(aggregated) for key in types}
-    return {key: _own_source(options) for key in types}
-
-
-def _own_source(options: Bootstrap) -> dict[str, Any]:
-    source = rest_source() if options.protocol == "rest" else grpc_source("DELTA_GRPC")
-    return {"resource_api_version": "V3", "api_config_source": source}
+    sources: dict[str, Any] = {key: config_source(options.protocol) for key in types}
+    if options.protocol in ("delta", "sotw"):
+        sources = {"ads_config": grpc_source("DELTA_GRPC" if options.protocol == "delta" else "GRPC"), **sources}
+    return sources
 
 
 def _static_resources(options: Bootstrap) -> dict[str, Any]:
     clusters = {"clusters": [_control_plane_cluster(options)]}
     if options.local_cluster is not None:
         # Envoy takes no other than a static one; only its endpoints come from the control plane.
-        source = {"resource_api_version": "V3", "ads": {}} if options.is_aggregated else _own_source(options)
-        name = _Text(options.local_cluster)
-        clusters["clusters"].append({"name": name, "type": "EDS", "eds_cluster_config": {"eds_config": source}})
+        eds = {"eds_config": config_source(options.protocol)}
+        clusters["clusters"].append({"name": _Text(options.local_cluster), "type": "EDS", "eds_cluster_config": eds})
     if options.static_listener is None:
         return clusters
     address = _socket(options.static_listener_address, options.static_listener)
-    return {"listeners": [static_listener(address, CONTROL_PLANE_CLUSTER)], **clusters}
+    refused = [CONTROL_PLANE_CLUSTER] + ([_Text(options.local_cluster)] if options.local_cluster is not None else [])
+    return {"listeners": [static_listener(address, refused)], **clusters}
 
 
 def _control_plane_cluster(options: Bootstrap) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from xds_server.bootstrap import Bootstrap, Protocol, render
+from xds_server.bootstrap import Bootstrap, render
 from xds_server.cli.errors import fail
+from xds_server.config_sources import Protocol
 
 Text = str | None
 
