@@ -2,8 +2,9 @@
 
 `cluster_header: ":authority"` leads to every cluster that this Envoy has, so also to the one of its control plane, over
 its own connection and with its own certificate, and to the one of the Envoys like it, in a circle. A virtual host for exactly
-these names answers 404 before the router is asked. It cannot be passed by: virtual hosts and `cluster_header` read the same `:authority`, after the connection
-manager has taken port and trailing dot off it, and virtual hosts compare without case while cluster names compare with.
+these names answers 404 before the router is asked. It cannot be passed by: virtual hosts and `cluster_header` read the same
+`:authority`, after the connection manager has taken port and trailing dot off it, and virtual hosts compare without case
+while cluster names compare with.
 """
 
 from typing import Any, Final
