@@ -7,22 +7,13 @@ from typing import Any
 
 import pytest
 from translated_envoy import TranslatedEnvoy
-from zoned_fleet import AT_ONCE, ZONES, by_zone, placed
+from zoned_fleet import AT_ONCE, PROBED, ZONES, by_zone, placed
 
 from xds_server.testing import Backends, request, send
 
 pytestmark = pytest.mark.envoy
 
 FRESH = (f"shares-{number}" for number in count())
-PROBED = {
-    "active": {
-        "path": "/healthz",
-        "interval": "50ms",
-        "timeout": "1s",
-        "healthy_threshold": 1,
-        "unhealthy_threshold": 1,
-    }
-}
 
 
 @pytest.fixture
@@ -58,11 +49,9 @@ def by_header(envoy: TranslatedEnvoy, name: str, requests: int) -> Counter[str]:
 def test_localities_share_by_weight(envoy: TranslatedEnvoy, backends: Backends, algorithm: str) -> None:
     name = next(FRESH)
     targets = [placed(backends["a1"]), placed(backends["b1"]), placed(backends["b2"])]
-    fields = {"algorithm": algorithm, "hash_on": [{"header": "x-user"}]}
-    serve(envoy, name, targets, localities=weights(a=4, b=1), **fields)
-    counts = by_zone(
-        by_header(envoy, name, 300) if fields["algorithm"] in ("ring-hash", "maglev") else send_to(envoy, name, 300)
-    )
+    serve(envoy, name, targets, localities=weights(a=4, b=1), algorithm=algorithm, hash_on=[{"header": "x-user"}])
+    is_hashed = algorithm in ("ring-hash", "maglev")
+    counts = by_zone(by_header(envoy, name, 300) if is_hashed else send_to(envoy, name, 300))
     # A third without weights of localities; 240 with them, and random choices stay within 6 sigma.
     assert counts["a"] == pytest.approx(240, abs=45)
     assert counts["a"] + counts["b"] == 300

@@ -5,22 +5,13 @@ from itertools import count
 from typing import Any
 
 import pytest
-from zoned_fleet import ZonedFleet, by_zone, placed
+from zoned_fleet import PROBED, ZonedFleet, by_zone, placed
 
 from xds_server.testing import Backends
 
 pytestmark = pytest.mark.envoy
 
 FRESH = (f"zoned-{number}" for number in count())
-PROBED = {
-    "active": {
-        "path": "/healthz",
-        "interval": "50ms",
-        "timeout": "1s",
-        "healthy_threshold": 1,
-        "unhealthy_threshold": 1,
-    }
-}
 NEAREST = {"balance": "nearest"}
 
 

@@ -22,6 +22,16 @@ ZONES: Final = {
 }
 """Localities by the first letter of the names of their backends."""
 AT_ONCE: Final = {"common_lb_config": {"update_merge_window": "0s"}}
+"""Envoy applies each change as it comes, not the second and later ones of a second together."""
+PROBED: Final = {
+    "active": {
+        "path": "/healthz",
+        "interval": "50ms",
+        "timeout": "1s",
+        "healthy_threshold": 1,
+        "unhealthy_threshold": 1,
+    }
+}
 
 
 def placed(backend: Backend, **fields: Any) -> dict[str, Any]:

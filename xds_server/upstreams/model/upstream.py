@@ -47,7 +47,8 @@ class Upstream(Definition):
     labels: Labels = Field(default_factory=dict)
     """For people and selection. Never sent to Envoy."""
     algorithm: Algorithm = "round-robin"
-    """How a target is chosen. Default: round-robin (equal shares). Envoy: `Cluster.load_balancing_policy`."""
+    """How a target is chosen. Of those that hash, maglev leaves more keys where they are when targets come and go.
+    Default: round-robin (equal shares). Envoy: `Cluster.load_balancing_policy`."""
     targets: tuple[Target, ...] = ()
     """The servers. None is legal and answers 503. Default: none. Envoy: `ClusterLoadAssignment.endpoints`."""
     failover: Literal["all-down", "proportional"] = "all-down"
@@ -71,7 +72,8 @@ class Upstream(Definition):
     Envoy: `consistent_hashing_lb_config.hash_policy`."""
     hash_balance_factor: Annotated[StrictInt, Field(ge=100, le=4_294_967_295)] | None = None
     """Bounded load for ring-hash and maglev: a target that has more requests under way than this percentage of the average
-    is passed over for the next one of the hash, so 120 allows 20 % more. From 100. Default: no bound.
+    is passed over for the next one of the hash, so 120 allows 20 % more. Requests that wait for a connection do not count yet.
+    From 100. Default: no bound.
     Envoy: `consistent_hashing_lb_config.hash_balance_factor`."""
     protocol: Literal["http1", "http2", "auto", "tcp"] = "http1"
     """What targets speak; auto (ALPN) needs `tls`. Default: http1. Envoy: `HttpProtocolOptions`."""
