@@ -40,12 +40,12 @@ def proxyless_warnings(upstream: Upstream) -> Iterator[str]:
         yield "on_all_unhealthy: gRPC has no panic: RPCs fail as UNAVAILABLE when no target can be used"
     yield from _health_checks(upstream)
     yield from _limits(upstream.limits)
-    if upstream.hash_balance_factor is not None:
-        yield "hash_balance_factor: gRPC has no bounded load: a target may get any share"
     if upstream.slow_start is not None:
         yield "slow_start: gRPC has none: new targets get their whole share at once"
     if upstream.algorithm in HASHING:
         yield from _hashing(upstream)
+    if upstream.hash_balance_factor is not None:
+        yield "hash_balance_factor: gRPC has no bounded load: a target may get any share"
     yield from _requests(upstream)
     if upstream.envoy:
         yield "envoy: these fields are for Envoys and not applied to gRPC clients"
