@@ -6,7 +6,9 @@ import pytest
 from definitions import change, names
 from envoy.config.endpoint.v3 import endpoint_pb2
 
+from xds_server.delivery.audience import selector_key
 from xds_server.delivery.publisher import Publisher
+from xds_server.upstreams.model import NodeSelector
 from xds_server.xds import CLUSTER, ENDPOINTS, Node, Snapshot
 
 A, B, NOWHERE = Node("a", region="eu", zone="a"), Node("b", region="eu", zone="b"), Node("nowhere")
@@ -106,12 +108,12 @@ async def test_groups_split_and_merge_as_definitions_come_and_go() -> None:
 
 async def test_a_place_cannot_pretend_to_be_a_selector() -> None:
     publisher = Publisher()
-    secret = shop("a", name="secret", nodes={"clusters": ["edge"]})
-    await publisher.apply(change(shop("a", **NEAREST), secret))
-    inside = publisher._group_of(Node("1", "edge", "eu"))
-    forged = Node("2", region=inside.partition("\n")[2])
-    assert publisher._group_of(forged) != inside
-    assert names(served(publisher, forged), CLUSTER) == ["shop"]
+    edge = {"clusters": ["edge"]}
+    await publisher.apply(change(shop("a", **NEAREST), shop("a", name="secret", nodes=edge)))
+    served(publisher, Node("1", "edge", "eu"))
+    selector = selector_key(NodeSelector.model_validate(edge))
+    for zone in (f"\n{selector}", f'"]\n{selector}'):
+        assert names(served(publisher, Node("2", region="eu", zone=zone)), CLUSTER) == ["shop"]
 
 
 @pytest.mark.parametrize("algorithm", ["weighted-round-robin", "ring-hash"])

@@ -74,12 +74,13 @@ def test_no_targets_is_503(envoy: TranslatedEnvoy) -> None:
 @pytest.mark.feature("Load balancing", "least-connections gives a slow target of two far less than half")
 def test_least_connections_avoids_a_slow_target(envoy: TranslatedEnvoy, backends: Backends) -> None:
     serve(envoy, "least", [target(backends, "a"), target(backends, "b")], algorithm="least-connections")
-    backends["a"].delay = 0.2
+    backends["a"].delay = 0.1
     try:
-        counts = send(envoy.port("public"), "least", 60, connections=4)
+        counts = send(envoy.port("public"), "least", 200, connections=8)
     finally:
         backends["a"].delay = 0
-    assert 0 < counts["a"] < counts["b"] / 2
+    # It had a quarter and more if the better of two random choices were taken, which may both be the slow one.
+    assert 0 < counts["a"] < 32
 
 
 @pytest.mark.feature("Load balancing", "random uses every target, in no order")

@@ -57,6 +57,10 @@ def test_zone_aware_spills_what_is_too_much_for_a_zone(fleet: ZonedFleet, backen
     assert by_zone(counts)["b"] == 300 - counts["a1"]
 
 
+def test_no_request_goes_from_envoy_to_envoy(fleet: ZonedFleet) -> None:
+    assert fleet.send("a", "envoys", 3) == {"404": 3}, "the local cluster is there to be compared with"
+
+
 @pytest.mark.feature("Localities and failover", "nearest: each Envoy uses its own zone, then its region, then the rest")
 @pytest.mark.parametrize("algorithm", ["round-robin", "least-connections"])
 def test_each_envoy_uses_its_zone_then_its_region_then_the_rest(
@@ -75,9 +79,13 @@ def test_each_envoy_uses_its_zone_then_its_region_then_the_rest(
 
 
 @pytest.mark.feature("Localities and failover", "nearest: the next zone takes over share by share as targets fail")
-def test_a_zone_that_is_half_down_spills_into_its_region(fleet: ZonedFleet, backends: Backends) -> None:
+@pytest.mark.parametrize("on_all_unhealthy", ["fail", "send-all"])
+def test_a_zone_that_is_half_down_spills_into_its_region(
+    fleet: ZonedFleet, backends: Backends, on_all_unhealthy: str
+) -> None:
     name = next(FRESH)
-    fleet.upstream(name, targets(backends, "a1", "a2", "b1", "c1"), localities=NEAREST, health_checks=PROBED)
+    four = targets(backends, "a1", "a2", "b1", "c1")
+    fleet.upstream(name, four, localities=NEAREST, health_checks=PROBED, on_all_unhealthy=on_all_unhealthy)
     fleet.forwards_to(name, a="a", b="b")
     backends["a2"].healthy = False
     fleet.forwards(name, b={"b1": 20})
