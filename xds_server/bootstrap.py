@@ -51,8 +51,8 @@ class Bootstrap:
     listeners come from the control plane."""
     local_cluster: str | None = None
     """Name of the upstream whose targets are this Envoy and the others like it, with their localities: what zone-aware
-    balancing compares with. Without that upstream, Envoy starts 15 s late. Envoy: `cluster_manager.local_cluster_name`.
-    Default: none."""
+    balancing compares with. Its endpoints must come by its name: without `resolve: envoy`, and without probe settings of single
+    targets. Where they do not come, Envoy starts 15 s late. Default: none. Envoy: `cluster_manager.local_cluster_name`."""
     static_listener_address: str = "0.0.0.0"
     """IP address of the static listener. Default: every IPv4 address."""
     admin_address: str = "127.0.0.1:9901"

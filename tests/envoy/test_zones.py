@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from zoned_fleet import PROBED, ZonedFleet, by_zone, placed
 
+from xds_server.config_sources import Protocol
 from xds_server.testing import Backends
 
 pytestmark = pytest.mark.envoy
@@ -139,3 +140,17 @@ def test_a_node_that_moves_gets_the_others(fleet: ZonedFleet, backends: Backends
         with fleet.envoy(zone, node="wanderer") as envoy:
             fleet.envoys["wanderer"] = envoy
             fleet.forwards_to(name, wanderer=zone)
+
+
+@pytest.mark.feature("Localities and failover", "zone-aware and nearest: also with SotW, streams per type, and polling")
+@pytest.mark.parametrize("protocol", ["sotw", "per-type", "rest"])
+def test_other_ways_of_asking(fleet: ZonedFleet, backends: Backends, protocol: Protocol) -> None:
+    aware, near, two = next(FRESH), next(FRESH), targets(backends, "a1", "b1")
+    fleet.upstream(aware, two, localities={"balance": "zone-aware", "min_cluster_size": 2})
+    fleet.upstream(near, two, localities=NEAREST)
+    fleet.forwards_to(aware, a="a", b="b")
+    fleet.forwards_to(near, a="a", b="b")
+    with fleet.envoy("b", node=f"by-{protocol}", protocol=protocol) as envoy:
+        fleet.envoys["other"] = envoy
+        fleet.forwards_to(aware, other="b")
+        fleet.forwards_to(near, other="b")

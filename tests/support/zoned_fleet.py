@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 from rig import target
 
 from xds_server.bootstrap import Bootstrap
+from xds_server.config_sources import Protocol
 from xds_server.testing import Backend, EnvoyProcess, Load, XdsServerProcess, send
 
 ZONES: Final = {
@@ -70,13 +71,14 @@ class ZonedFleet:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def envoy(self, zone: str, node: str = "") -> EnvoyProcess:
+    def envoy(self, zone: str, node: str = "", protocol: Protocol = "delta") -> EnvoyProcess:
         """An Envoy in a zone, not yet started."""
         bootstrap = Bootstrap(
             node_id=node or f"in-{zone}",
             **ZONES[zone],
             local_cluster="envoys",
-            xds_address=self.server.xds_address,
+            xds_address=self.server.http_address if protocol == "rest" else self.server.xds_address,
+            protocol=protocol,
             static_listener=0,
             static_listener_address="127.0.0.1",
         )

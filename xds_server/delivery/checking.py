@@ -43,22 +43,29 @@ def _not_servable(definition: Upstream | Gateway) -> list[Problem]:
     return []
 
 
-def messages_of(checked: Checked, *, name: str | None = None, kind: str | None = None) -> list[Any]:
+def messages_of(
+    checked: Checked, *, name: str | None = None, kind: str | None = None, place: translate.Place = translate.NOWHERE
+) -> list[Any]:
     """The Envoy messages of sound definitions, in the order in which Envoy takes them.
 
     `name`: of one upstream or gateway only. `kind`: only ``cluster``, ``endpoints``, ``listener`` or ``route``. Host names
-    are resolved now, as the control plane would.
+    are resolved now, as the control plane would. `place`: of the Envoy whose nearest targets come first.
     """
     upstreams = [placed.value for key, placed in sorted(checked.upstreams.items()) if name in (None, key)]
     gateways = [placed.value for key, placed in sorted(checked.gateways.items()) if name in (None, key)]
     addresses = resolve(upstreams)
     by_kind: dict[str, list[Any]] = {
         "cluster": [translate.cluster(upstream) for upstream in upstreams],
-        "endpoints": [made for upstream in upstreams if (made := translate.endpoints(upstream, addresses)) is not None],
+        "endpoints": [made for upstream in upstreams if (made := _endpoints(upstream, addresses, place)) is not None],
         "listener": [translate.listener(gateway) for gateway in gateways],
         "route": list(_routes(upstreams)),
     }
     return [message for key, messages in by_kind.items() if kind in (None, key) for message in messages]
+
+
+def _endpoints(upstream: Upstream, addresses: translate.Addresses, place: translate.Place) -> Any:
+    made = translate.endpoints(upstream, addresses)
+    return translate.nearest_first(made, place) if upstream.is_nearest_first else made
 
 
 def resolve(upstreams: Iterable[Upstream]) -> translate.Addresses:

@@ -7,7 +7,7 @@ from xds_server.upstreams.translate.cluster import cluster
 from xds_server.upstreams.translate.dialect import Dialect
 from xds_server.upstreams.translate.endpoints import Addresses, eds_name, endpoints
 from xds_server.upstreams.translate.listener import listener
-from xds_server.upstreams.translate.localities import NOWHERE, Place
+from xds_server.upstreams.translate.localities import NOWHERE, Place, nearest_first
 from xds_server.upstreams.translate.overrides import OverrideError
 from xds_server.upstreams.translate.resources import (
     cluster_resource,
@@ -38,6 +38,7 @@ __all__ = [
     "endpoints_resource",
     "listener",
     "listener_resource",
+    "nearest_first",
     "route_configuration",
     "virtual_host",
 ]
