@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+from envoy.config.endpoint.v3 import endpoint_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xds_server.upstreams import translate
 from xds_server.upstreams.model import Upstream
 from xds_server.upstreams.translate.localities import NOWHERE, Place, nearest_first
+from xds_server.xds.validation import check
 
 NAMES = st.sampled_from(["", "eu", "us"])
 TARGETS = st.lists(
@@ -98,3 +100,13 @@ def test_as_many_priorities_as_are_allowed_are_what_envoy_takes() -> None:
     ]
     made = nearest_first(assignment(targets), Place("eu", "a"))
     assert [group.priority for group in made.endpoints] == [*range(129)]
+
+
+def test_what_is_beyond_envoys_last_priority_is_one_with_it() -> None:
+    base = endpoint_pb2.ClusterLoadAssignment(cluster_name="u")
+    for priority in range(100):
+        for region in ("eu", "us"):
+            base.endpoints.add(priority=priority).locality.region = region
+    made = nearest_first(base, Place("us"))
+    assert [group.priority for group in made.endpoints] == [*range(129), *[128] * 71]
+    assert check(made) == []

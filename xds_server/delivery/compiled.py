@@ -69,7 +69,7 @@ def compile_upstream(
     if not served and _unknown(upstream, addresses):
         known = tuple(resource for resource in made.resources if resource.type_url != ENDPOINTS)
         return replace(made, resources=known)
-    return made
+    return replace(made, nearest_first=upstream.is_nearest_first)
 
 
 def _for_envoys(upstream: Upstream, addresses: Addresses, dialect: Dialect) -> Compiled:
@@ -87,8 +87,7 @@ def _for_envoys(upstream: Upstream, addresses: Addresses, dialect: Dialect) -> C
         if violations := check(host):
             raise NotServableError(_refused(InvalidResourceError("VirtualHost", upstream.name, violations)))
         encoded = host.SerializeToString(deterministic=True)
-    resources = (cluster,) if endpoints is None else (cluster, endpoints)
-    return Compiled(resources, encoded, nearest_first=upstream.is_nearest_first)
+    return Compiled((cluster,) if endpoints is None else (cluster, endpoints), encoded)
 
 
 def _for_grpc_clients(upstream: Upstream, addresses: Addresses) -> Compiled:
@@ -98,7 +97,7 @@ def _for_grpc_clients(upstream: Upstream, addresses: Addresses) -> Compiled:
         resources, warnings = proxyless_resources(upstream, known)
     except (ProxylessError, InvalidResourceError) as error:
         raise NotServableError([Problem((), str(error))]) from None
-    return Compiled(resources, warnings=warnings, nearest_first=upstream.is_nearest_first)
+    return Compiled(resources, warnings=warnings)
 
 
 def _unknown(upstream: Upstream, addresses: Addresses) -> bool:

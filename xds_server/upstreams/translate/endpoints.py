@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from envoy.config.core.v3 import base_pb2, health_check_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 
-from xds_server.upstreams.model import Target, TargetHealthCheck, Upstream
+from xds_server.upstreams.model import Locality, Target, TargetHealthCheck, Upstream
 from xds_server.upstreams.translate.host_names import endpoint_hostname
-from xds_server.upstreams.translate.localities import LocalityWeights, locality_weights
+from xds_server.upstreams.translate.localities import locality_weights, without_emptied
 from xds_server.upstreams.translate.messages import socket_address
 
 Addresses = Mapping[str, Sequence[str]]
@@ -30,15 +30,13 @@ _MOST_RESOLVED_HOSTS = 10_000
 
 
 class _Host(NamedTuple):
-    """One endpoint and where it goes. Sorted by where: equal definitions give equal bytes."""
+    """One endpoint and where it goes. Sorted by all but the target: equal definitions give equal bytes."""
 
     priority: int
     locality: tuple[str, str, str]
     address: str
     port: int
     target: Target
-    status: int
-    """Its `core.v3.HealthStatus` in EDS."""
 
 
 def envoy_resolves(upstream: Upstream) -> bool:
@@ -58,12 +56,14 @@ def endpoints(upstream: Upstream, addresses: Addresses | None = None) -> Any:
     if envoy_resolves(upstream):
         return None
     known = addresses or {}
+    upstream = without_emptied(upstream)
     hosts = _hosts(upstream, lambda target: known.get(target.host, ()) if target.needs_resolving else (target.host,))
     return _assignment(upstream, eds_name(upstream), hosts)
 
 
 def dns_endpoints(upstream: Upstream) -> Any:
     """`Cluster.load_assignment` of a DNS cluster: names stay names."""
+    upstream = without_emptied(upstream)
     return _assignment(upstream, upstream.name, _hosts(upstream, lambda target: (target.host,)))
 
 
@@ -89,31 +89,29 @@ def _probe_settings(check: TargetHealthCheck) -> str | None:
 
 
 def _hosts(upstream: Upstream, resolve: Callable[[Target], Iterable[str]]) -> list[_Host]:
-    weights = locality_weights(upstream)
     found = (
-        _Host(target.priority, target.locality.parts, address, target.port, target, status)
+        _Host(target.priority, _parts(target.locality), address, target.port, target)
         for target in upstream.targets
-        if _is_sent(upstream, target, status := _status(target, weights))
+        if _is_sent(upstream, target)
         for address in resolve(target)
     )
     first: dict[tuple[str, int], _Host] = {}
-    for host in sorted(found, key=lambda host: (*host[:4], -host.status)):
+    for host in sorted(found, key=lambda host: (*host[:4], -_status(host.target))):
         first.setdefault((host.address, host.port), host)
     return list(first.values())
 
 
-def _is_sent(upstream: Upstream, target: Target, status: int) -> bool:
+def _is_sent(upstream: Upstream, target: Target) -> bool:
     """Disabled targets are left out; so are all that were taken out by hand where panic would send to them."""
     if target.state == "disabled":
         return False
-    return not upstream.sends_to_all_when_unhealthy or status == _STATUS.UNKNOWN
+    return not upstream.sends_to_all_when_unhealthy or _status(target) == _STATUS.UNKNOWN
 
 
-def _status(target: Target, weights: LocalityWeights) -> int:
+def _status(target: Target) -> int:
     if target.state == "unhealthy":
         return int(_STATUS.UNHEALTHY)
-    # Envoy refuses a weight of 0, of a target or of its locality.
-    if target.state == "draining" or not target.weight or not weights.get(target.locality.parts, 1):
+    if target.state == "draining" or target.weight == 0:  # Envoy refuses a weight of 0
         return int(_STATUS.DRAINING)
     return int(_STATUS.UNKNOWN)
 
@@ -146,7 +144,7 @@ def _is_all_down(upstream: Upstream) -> bool:
 
 def _endpoint(upstream: Upstream, host: _Host, scale: int) -> Any:
     target = host.target
-    endpoint = endpoint_components_pb2.LbEndpoint(health_status=host.status)
+    endpoint = endpoint_components_pb2.LbEndpoint(health_status=_status(target))
     endpoint.endpoint.address.CopyFrom(socket_address(host.address, host.port))
     endpoint.endpoint.hostname = endpoint_hostname(upstream, target)
     if upstream.health_checks.active is not None and target.health_check != _NO_SETTINGS:
@@ -174,6 +172,10 @@ def _metadata(labels: Mapping[str, str]) -> Any:
     metadata = base_pb2.Metadata()
     metadata.filter_metadata[METADATA_NAMESPACE].update(labels)
     return metadata
+
+
+def _parts(locality: Locality) -> tuple[str, str, str]:
+    return locality.region, locality.zone, locality.sub_zone
 
 
 def _locality(parts: tuple[str, str, str]) -> Any:

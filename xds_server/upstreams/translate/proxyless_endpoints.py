@@ -93,9 +93,10 @@ def _shared(hosts: list[_Host], weights: LocalityWeights) -> list[_Host]:
     wholes: Counter[tuple[int, tuple[str, str, str]]] = Counter()
     for host in hosts:
         wholes[host[:2]] += host.weight
-    scale = min(lcm(*wholes.values()), _MOST_WEIGHT // (max(weights.values()) * len(wholes)))
+    scale = min(lcm(*wholes.values()), _MOST_WEIGHT // (max(weights.values()) * len(weights)))
     return [
-        host._replace(share=max(1, weights[host.locality] * host.weight * scale // wholes[host[:2]])) for host in hosts
+        host._replace(share=max(1, weights.get(host.locality, 1) * host.weight * scale // wholes[host[:2]]))
+        for host in hosts
     ]
 
 
