@@ -166,3 +166,24 @@ def test_tls_to_an_address_has_no_sni() -> None:
 def test_options_that_envoy_could_not_use(options: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         Bootstrap(**{"node_id": "edge-1", **options})
+
+
+@pytest.mark.parametrize(
+    ("protocol", "source"),
+    [("delta", "ads"), ("sotw", "ads"), ("per-type", "api_config_source"), ("rest", "api_config_source")],
+)
+def test_the_local_cluster_takes_its_endpoints_as_all_others_do(protocol: str, source: str) -> None:
+    made = rendered(local_cluster="envoys", zone="eu-1a", protocol=protocol, static_listener=0)
+    assert made["cluster_manager"] == {"local_cluster_name": "envoys"}
+    cluster = made["static_resources"]["clusters"][1]
+    assert (cluster["name"], cluster["type"]) == ("envoys", "EDS")
+    assert source in cluster["eds_cluster_config"]["eds_config"]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [({"local_cluster": "envoys"}, "--zone"), ({"local_cluster": "xds-server.internal", "zone": "z"}, "no upstream")],
+)
+def test_a_local_cluster_that_would_do_nothing_is_refused(options: dict[str, str], word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        Bootstrap(node_id="a", **options)

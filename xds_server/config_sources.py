@@ -9,6 +9,8 @@ CONTROL_PLANE_CLUSTER: Final = "xds-server.internal"
 """Name of the cluster that leads to the control plane. Upstreams and host names may not take it. What is served per type and
 by REST refers to it, so a bootstrap that is written by hand must name it so."""
 
+Protocol = Literal["delta", "sotw", "per-type", "rest"]
+"""How an Envoy takes its configuration: see `Bootstrap.protocol`."""
 GrpcApi = Literal["GRPC", "DELTA_GRPC"]
 """State of the world, or incremental: names of Envoy's `ApiConfigSource.ApiType`."""
 
@@ -40,3 +42,11 @@ def rest_source() -> dict[str, Any]:
         "refresh_delay": "5s",
         "request_timeout": "5s",
     }
+
+
+def config_source(protocol: Protocol) -> dict[str, Any]:
+    """Where an Envoy that takes its configuration by `protocol` takes any one type from (`core.v3.ConfigSource`)."""
+    if protocol in ("delta", "sotw"):
+        return {"resource_api_version": "V3", "ads": {}}
+    source = rest_source() if protocol == "rest" else grpc_source("DELTA_GRPC")
+    return {"resource_api_version": "V3", "api_config_source": source}

@@ -1,9 +1,10 @@
 """A listener that needs nothing but clusters from the control plane: the request's host names the cluster.
 
 `cluster_header: ":authority"` leads to every cluster that this Envoy has, so also to the one of its control plane, over
-its own connection and with its own certificate. A virtual host for exactly that name answers 404 before the router is
-asked. It cannot be passed by: virtual hosts and `cluster_header` read the same `:authority`, after the connection
-manager has taken port and trailing dot off it, and virtual hosts compare without case while cluster names compare with.
+its own connection and with its own certificate, and to the one of the Envoys like it, in a circle. A virtual host for exactly
+these names answers 404 before the router is asked. It cannot be passed by: virtual hosts and `cluster_header` read the same
+`:authority`, after the connection manager has taken port and trailing dot off it, and virtual hosts compare without case
+while cluster names compare with.
 """
 
 from typing import Any, Final
@@ -14,8 +15,8 @@ NAME: Final = "static"
 """Name of the listener and prefix of its statistics (`http.static.…`)."""
 
 
-def static_listener(address: dict[str, Any], refused: str) -> dict[str, Any]:
-    """Envoy's `listener.v3.Listener` on `address` (`core.v3.Address`); the host `refused` is answered with 404.
+def static_listener(address: dict[str, Any], refused: list[str]) -> dict[str, Any]:
+    """Envoy's `listener.v3.Listener` on `address` (`core.v3.Address`); the hosts `refused` are answered with 404.
 
     A host that is no cluster is 404 too. There is no limit to how long an answer takes; a stream that is silent for
     5 minutes ends. A target that has a host name of its own gets it as Host, any other gets the request's. The host is
@@ -25,7 +26,7 @@ def static_listener(address: dict[str, Any], refused: str) -> dict[str, Any]:
     virtual_hosts = [
         {
             "name": "control-plane",
-            "domains": [refused],
+            "domains": refused,
             "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 404}}],
         },
         {

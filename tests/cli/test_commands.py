@@ -127,6 +127,16 @@ def test_translate_prints_envoy_resources(good: Path) -> None:
     assert address == {"address": "10.0.0.1", "port_value": 8080}
 
 
+def test_translate_shows_what_an_envoy_of_a_zone_is_sent(root: Path) -> None:
+    def first(*options: str) -> list[str]:
+        done = run("translate", root / "examples" / "nearest.yaml", "--type", "endpoints", "-o", "json", *options)
+        (assignment,) = json.loads(done.stdout)["resources"]
+        return [group["locality"]["zone"] for group in assignment["endpoints"] if not group.get("priority")]
+
+    assert first() == ["eu-1a", "eu-1b", "us-1a"]
+    assert first("--region", "eu", "--zone", "eu-1b") == ["eu-1b"]
+
+
 def test_translate_tells_names_that_cannot_be_resolved_beside_its_output(tmp_path: Path) -> None:
     path = tmp_path / "named.yaml"
     path.write_text("upstreams: [{name: a, targets: [{host: nowhere.invalid, port: 80}]}]")

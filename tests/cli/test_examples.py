@@ -11,7 +11,8 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 
 
 def test_there_are_examples() -> None:
-    assert {path.name for path in EXAMPLES} >= {"quickstart.yaml", "failover.yaml", "sticky.yaml", "tcp.yaml"}
+    names = {"quickstart.yaml", "failover.yaml", "sticky.yaml", "tcp.yaml", "nearest.yaml", "localities.yaml"}
+    assert {path.name for path in EXAMPLES} >= names
 
 
 @pytest.mark.envoy

@@ -14,7 +14,8 @@ import grpc
 import pytest
 import yaml
 
-from xds_server.bootstrap import Bootstrap, Protocol, render
+from xds_server.bootstrap import Bootstrap, render
+from xds_server.config_sources import Protocol
 from xds_server.testing import Backend, EnvoyProcess, Load, find_envoy, request
 
 pytestmark = pytest.mark.envoy

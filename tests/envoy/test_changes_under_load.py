@@ -140,7 +140,7 @@ def test_renaming_the_gateway_keeps_its_port(rig: Rig, backends: Any) -> None:
         rig.envoy.wait_until(lambda: rig.port == port and rig.ask("behind").status == 200, 10, "the gateway as it was")
 
 
-@pytest.mark.feature("Load balancing", "the algorithm is changed under load without a failed request")
+@pytest.mark.feature("Load balancing", "the algorithm is changed live, from each to the next, without a lost request")
 def test_changing_the_algorithm(rig: Rig, backends: Any) -> None:
     a, b, _ = backends
     rig.upstream("algorithm", target(a), target(b))

@@ -50,6 +50,9 @@ def target(backend: Backend, **fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("fields", "outcome"), [({}, {"503": 10}), ({"on_all_unhealthy": "send-all"}, {"a": 5, "b": 5})]
 )
+@pytest.mark.feature(
+    "Localities and failover", "fail and send-all: with no healthy target 503, or all but those taken out by hand"
+)
 def test_when_no_target_is_healthy(
     envoy: TranslatedEnvoy, backends: Backends, serve: Serve, fields: dict[str, Any], outcome: dict[str, int]
 ) -> None:
@@ -59,6 +62,7 @@ def test_when_no_target_is_healthy(
     envoy.envoy.wait_until(lambda: send(envoy.port("public"), name, 10) == outcome)
 
 
+@pytest.mark.feature("Localities and failover", "send-all: a sick target gets nothing while another one is healthy")
 def test_a_sick_target_gets_nothing_from_send_all_while_another_is_healthy(
     envoy: TranslatedEnvoy, backends: Backends, serve: Serve
 ) -> None:
@@ -71,6 +75,7 @@ def test_a_sick_target_gets_nothing_from_send_all_while_another_is_healthy(
     envoy.envoy.wait_until(lambda: send(envoy.port("public"), name, 12) == {"a": 3, "b": 3, "c": 3, "d": 3})
 
 
+@pytest.mark.feature("Localities and failover", "all-down: the next priority takes over when the last target is down")
 def test_all_down_keeps_to_the_last_of_a_priority_before_it_fails_over(
     envoy: TranslatedEnvoy, backends: Backends, serve: Serve
 ) -> None:
@@ -85,6 +90,7 @@ def test_all_down_keeps_to_the_last_of_a_priority_before_it_fails_over(
     envoy.envoy.wait_until(lambda: send(envoy.port("public"), name, 10) == {"d": 10})
 
 
+@pytest.mark.feature("Localities and failover", "proportional: the next priority takes over share by share")
 def test_proportional_spills_share_by_share(envoy: TranslatedEnvoy, backends: Backends, serve: Serve) -> None:
     a, b, c, _ = backends
     b.healthy = False

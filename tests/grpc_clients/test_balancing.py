@@ -69,6 +69,49 @@ def test_R13_weights_count_across_localities(control_plane: Product, app: GrpcCl
     assert_shares(app.send("zones", RPCS).backends, a=5, b=1, c=2)
 
 
+@pytest.mark.feature("Localities and failover", "gRPC clients: localities share RPCs by their weights")
+@pytest.mark.parametrize("algorithm", ["round-robin", "ring-hash"])
+def test_localities_share_by_weight(
+    control_plane: Product, app: GrpcClient, backends: Backends, algorithm: str
+) -> None:
+    a, b, c = backends
+    near, far = {"region": "eu", "zone": "eu-1a"}, {"region": "eu", "zone": "eu-1b"}
+    weights = {"balance": "weighted", "weights": [{**near, "weight": 6}, {**far, "weight": 2}]}
+    targets = (target(a, locality=near), target(b, locality=far), target(c, locality=far))
+    # Chance decides where an RPC goes for which nothing is there to hash.
+    fields = {"algorithm": algorithm, "hash_on": [{"header": "x-absent"}], "failover": "proportional"}
+    control_plane.upstream(f"shares-of-zones-{algorithm}", *targets, localities=weights, **fields)
+    app.reach(f"shares-of-zones-{algorithm}", *"abc")
+    counts = app.send(f"shares-of-zones-{algorithm}", RPCS).backends
+    if algorithm == "round-robin":
+        assert_shares(counts, a=6, b=1, c=1)
+    else:
+        assert counts["a"] / RPCS == pytest.approx(0.75, abs=0.12)  # the ring's places are chosen by chance as well
+
+
+@pytest.mark.feature("Localities and failover", "gRPC clients: nearest first by the locality of the client's node")
+@pytest.mark.parametrize("algorithm", ["round-robin", "ring-hash"])
+def test_the_nearest_come_first(control_plane: Product, backends: Backends, algorithm: str) -> None:
+    a, b, _ = backends
+    places = [{"region": "eu", "zone": "eu-1a"}, {"region": "eu", "zone": "eu-1b"}, {"region": "us"}]
+    targets = [target(backend, locality=place) for backend, place in zip(backends, places, strict=True)]
+    name = f"nearest-{algorithm}"
+    control_plane.upstream(name, *targets, localities={"balance": "nearest"}, algorithm=algorithm)
+    node = {"id": "app", "cluster": "tests"}
+    with (
+        GrpcClient(control_plane.xds_address, node={**node, "locality": places[0]}) as in_a,
+        GrpcClient(control_plane.xds_address, node={**node, "locality": places[1]}) as in_b,
+    ):
+        assert in_a.send(name, 10).backends == {"a": 10}
+        assert in_b.send(name, 10).backends == {"b": 10}
+        a.stop()
+        in_a.reach(name, "b")
+        assert in_a.send(name, 10).backends == {"b": 10}
+        b.stop()
+        in_a.reach(name, "c")
+        assert in_a.send(name, 10).backends == {"c": 10}
+
+
 @pytest.mark.parametrize(
     ("algorithm", "weights", "warning"),
     [

@@ -8,7 +8,8 @@ from envoy.config.core.v3 import config_source_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from google.protobuf import json_format
 
-from xds_server.bootstrap import Bootstrap, Protocol, render
+from xds_server.bootstrap import Bootstrap, render
+from xds_server.config_sources import Protocol
 from xds_server.upstreams import translate
 from xds_server.upstreams.model import Gateway, Upstream
 from xds_server.upstreams.translate import Dialect

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from xds_server.resolvers import SrvAddress
 from xds_server.upstreams import translate
-from xds_server.upstreams.model import Upstream
+from xds_server.upstreams.model import HASHING, Upstream
 from xds_server.xds.resource import content_version
 
 ALGORITHMS = st.sampled_from(["weighted-round-robin", "least-connections", "ring-hash", "maglev"])
@@ -26,12 +26,14 @@ TARGETS = st.lists(
     max_size=12,
     unique_by=lambda target: (target["host"], target["port"]),
 ).map(lambda targets: [target for target in targets if target["port"] != "srv" or "example" in target["host"]])
+WEIGHTED = {"balance": "weighted", "weights": [{"weight": 3}, {"zone": "z1", "weight": 0}, {"zone": "z2", "weight": 1}]}
 FIELDS = st.fixed_dictionaries(
     {
         "algorithm": ALGORITHMS,
         "failover": st.sampled_from(["all-down", "proportional"]),
         "on_all_unhealthy": st.sampled_from([None, "fail", "send-all"]),
         "health_checks": st.sampled_from([{}, {"active": {}}, {"passive": {}}, {"active": {}, "passive": {}}]),
+        "localities": st.sampled_from([None, {"balance": "zone-aware"}, {"balance": "nearest"}, WEIGHTED]),
         "host_header": st.sampled_from(["keep", "target", "shop.internal"]),
     }
 )
@@ -48,7 +50,13 @@ ADDRESSES = st.builds(
 
 
 def upstream(fields: dict[str, Any], targets: list[dict[str, Any]]) -> Upstream:
-    return Upstream.model_validate({"name": "u", **fields, "targets": targets})
+    """Without `localities` where the other fields refuse it."""
+    balance = (fields.get("localities") or {}).get("balance")
+    possible = (
+        fields["algorithm"] not in HASHING if balance == "zone-aware" else fields.get("failover") == "proportional"
+    )
+    given = {key: value for key, value in fields.items() if key != "localities" or (value and possible)}
+    return Upstream.model_validate({"name": "u", **given, "targets": targets})
 
 
 def encoded(message: Any) -> bytes:

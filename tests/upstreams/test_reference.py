@@ -15,7 +15,7 @@ MODELS = [
     for value in vars(model).values()
     if isinstance(value, type) and issubclass(value, Definition) and value is not Definition
 ]
-REQUIRED = {"name": "a", "host": "a", "port": 1, "window": "1s"}
+REQUIRED = {"name": "a", "host": "a", "port": 1, "window": "1s", "balance": "nearest", "weight": 1}
 FIELDS = [(each, name) for each in MODELS for name in each.model_fields]
 
 

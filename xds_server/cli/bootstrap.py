@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from xds_server.bootstrap import Bootstrap, Protocol, render
+from xds_server.bootstrap import Bootstrap, render
 from xds_server.cli.errors import fail
+from xds_server.config_sources import Protocol
 
 Text = str | None
 
@@ -15,6 +16,10 @@ def bootstrap(
     node_cluster: Annotated[str, typer.Option(help="Group that this Envoy belongs to.")] = "default",
     region: Annotated[str, typer.Option(help="Region where this Envoy runs.")] = "",
     zone: Annotated[str, typer.Option(help="Zone where this Envoy runs.")] = "",
+    local_cluster: Annotated[
+        Text,
+        typer.Option(metavar="UPSTREAM", help="Upstream that holds the Envoys themselves, for zone-aware balancing."),
+    ] = None,
     metadata: Annotated[list[str] | None, typer.Option(help="Label KEY=VALUE of this Envoy; repeatable.")] = None,
     xds_address: Annotated[
         Text, typer.Option(help="The control plane's host:port. Default: 127.0.0.1:18000, with --rest 127.0.0.1:18080.")
@@ -53,6 +58,7 @@ def bootstrap(
             node_cluster=node_cluster,
             region=region,
             zone=zone,
+            local_cluster=local_cluster,
             metadata=labels,
             xds_address=xds_address,
             protocol=protocols[0] if protocols else "delta",

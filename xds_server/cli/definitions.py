@@ -67,10 +67,13 @@ def translate(
     paths: Paths,
     name: Annotated[str | None, typer.Option(help="Only this upstream or gateway.")] = None,
     type: Annotated[ResourceType | None, typer.Option(help="Only this kind of resource.")] = None,
+    region: Annotated[str, typer.Option(help="As an Envoy of this region is sent them (balance: nearest).")] = "",
+    zone: Annotated[str, typer.Option(help="And of this zone.")] = "",
     output: Annotated[Output, typer.Option("-o", "--output", help="Format.")] = Output.YAML,
 ) -> None:
     """Print the Envoy resources that definition files become."""
     from xds_server.delivery.checking import check_files, messages_of
+    from xds_server.upstreams.translate import Place
     from xds_server.upstreams.translate.render import to_json, to_yaml
 
     checked = check_files(paths)
@@ -80,7 +83,8 @@ def translate(
         raise typer.Exit(1)
     if name is not None and name not in {*checked.upstreams, *checked.gateways}:
         fail(f"there is no upstream or gateway named {name!r} in {', '.join(map(str, paths))}")
-    messages = messages_of(checked, name=name, kind=type.value if type is not None else None)
+    kind = type.value if type is not None else None
+    messages = messages_of(checked, name=name, kind=kind, place=Place(region, zone))
     typer.echo((to_json if output is Output.JSON else to_yaml)(messages), nl=False)
 
 

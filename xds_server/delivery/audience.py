@@ -1,11 +1,12 @@
 """Who receives what: how nodes ask, definitions' node selectors, and the groups of nodes that follow from both."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from xds_server.upstreams.model import Locality, NodeSelector
-from xds_server.upstreams.translate import Dialect
+from xds_server.upstreams.model import Locality, NodeSelector, Upstream
+from xds_server.upstreams.translate import NOWHERE, Dialect, Place
 from xds_server.xds import Node
 
 ALL_NODES: Final = ""
@@ -14,16 +15,20 @@ ALL_NODES: Final = ""
 
 @dataclass(frozen=True, slots=True)
 class NodeGroup:
-    """Nodes that ask in the same way and match the same selectors, and so share one snapshot."""
+    """Nodes that ask in the same way, match the same selectors and are at the same place, where one of these says that places
+    matter. They share one snapshot."""
 
     dialect: Dialect
     selectors: frozenset[str] = frozenset()
     """Keys of the selectors in use that match its nodes, without `ALL_NODES`."""
+    place: Place = NOWHERE
+    """Where its nodes are; `NOWHERE` as well where no definition that they receive asks for it."""
 
     @property
     def name(self) -> str:
         """What the discovery server knows it by."""
-        return "\n".join([self.dialect.value, *sorted(self.selectors)])
+        place = [] if self.place == NOWHERE else [json.dumps(self.place)]  # as a list, which no selector is
+        return "\n".join([self.dialect.value, *place, *sorted(self.selectors)])
 
     def receives(self, audience: str) -> bool:
         """Whether it receives definitions whose selector has the key `audience`."""
@@ -54,27 +59,38 @@ class Audiences:
     def __init__(self) -> None:
         self._selectors: dict[str, NodeSelector] = {}
         self._uses: Counter[str] = Counter()
+        self._uses_by_place: Counter[str] = Counter()
 
-    def add(self, selector: NodeSelector) -> bool:
-        """Count one use; returns whether the selector is new, so that nodes may fall into other groups."""
-        key = selector_key(selector)
-        self._uses[key] += 1
-        self._selectors[key] = selector
-        return self._uses[key] == 1 and key != ALL_NODES
+    def add(self, upstream: Upstream) -> bool:
+        """Count one use of its selector; returns whether nodes may fall into other groups now."""
+        key = selector_key(upstream.nodes)
+        self._selectors[key] = upstream.nodes
+        is_new = _count(self._uses, key) and key != ALL_NODES
+        return (upstream.is_nearest_first and _count(self._uses_by_place, key)) or is_new
 
-    def remove(self, selector: NodeSelector) -> bool:
-        """Take one use back; returns whether it was the last."""
-        key = selector_key(selector)
-        self._uses[key] -= 1
-        if self._uses[key] > 0:
-            return False
-        del self._uses[key], self._selectors[key]
-        return key != ALL_NODES
+    def remove(self, upstream: Upstream) -> bool:
+        """Take one use back; returns whether nodes may fall into other groups now."""
+        key = selector_key(upstream.nodes)
+        no_place = upstream.is_nearest_first and _count(self._uses_by_place, key, -1)
+        if not _count(self._uses, key, -1):
+            return no_place
+        del self._selectors[key]
+        return no_place or key != ALL_NODES
 
     def group_of(self, node: Node) -> NodeGroup:
         """The group that `node` falls into."""
-        matched = (key for key, selector in self._selectors.items() if key != ALL_NODES and matches(selector, node))
-        return NodeGroup(dialect_of(node), frozenset(matched))
+        matched = {key for key, selector in self._selectors.items() if matches(selector, node)}
+        place = Place(node.region, node.zone) if matched & self._uses_by_place.keys() else NOWHERE
+        return NodeGroup(dialect_of(node), frozenset(matched - {ALL_NODES}), place)
+
+
+def _count(uses: Counter[str], key: str, step: int = 1) -> bool:
+    """Count up or down; returns whether this was the first use, or the last."""
+    uses[key] += step
+    if uses[key] == 0:
+        del uses[key]
+        return True
+    return step > 0 and uses[key] == 1
 
 
 def matches(selector: NodeSelector, node: Node) -> bool:

@@ -62,25 +62,32 @@ def _not_servable(definition: Upstream | Gateway) -> list[Problem]:
     return []
 
 
-def messages_of(checked: Checked, *, name: str | None = None, kind: str | None = None) -> list[Any]:
+def messages_of(
+    checked: Checked, *, name: str | None = None, kind: str | None = None, place: translate.Place = translate.NOWHERE
+) -> list[Any]:
     """The Envoy messages of sound definitions, in the order in which Envoy takes them.
 
     `name`: of one upstream or gateway only. `kind`: only ``cluster``, ``endpoints``, ``listener`` or ``route``. Host names
     are resolved now, as the control plane would, and drains whose deadline has passed are over. What a server keeps beside
-    them for a moment, targets that were just replaced, is no part of a definition.
+    them for a moment, targets that were just replaced, is no part of a definition. `place`: of the Envoy whose nearest
+    targets come first.
     """
     now = datetime.now(UTC)
     upstreams = [as_of(placed.value, now) for key, placed in sorted(checked.upstreams.items()) if name in (None, key)]
     gateways = [placed.value for key, placed in sorted(checked.gateways.items()) if name in (None, key)]
     resolved = resolve(upstreams)
-    assignments = (translate.endpoints(upstream, addresses_of(upstream, resolved)) for upstream in upstreams)
     by_kind: dict[str, list[Any]] = {
         "cluster": [translate.cluster(upstream) for upstream in upstreams],
-        "endpoints": [assignment for assignment in assignments if assignment is not None],
+        "endpoints": [made for upstream in upstreams if (made := _endpoints(upstream, resolved, place)) is not None],
         "listener": [translate.listener(gateway) for gateway in gateways],
         "route": list(_routes(upstreams)),
     }
     return [message for key, messages in by_kind.items() if kind in (None, key) for message in messages]
+
+
+def _endpoints(upstream: Upstream, resolved: Resolved, place: translate.Place) -> Any:
+    made = translate.endpoints(upstream, addresses_of(upstream, resolved))
+    return translate.nearest_first(made, place) if upstream.is_nearest_first else made
 
 
 def resolve(upstreams: Iterable[Upstream]) -> Resolved:

@@ -8,10 +8,13 @@ from typing import Any, Final
 from xds_server.upstreams.model import Gateway, Problem, Upstream
 from xds_server.upstreams.model.base import Location
 from xds_server.upstreams.translate import (
+    NOWHERE,
     Addresses,
     Dialect,
     OverrideError,
+    Place,
     cluster_resource,
+    endpoints_near,
     endpoints_resource,
     listener_resource,
     virtual_host,
@@ -45,6 +48,14 @@ class Compiled:
     """The encoded virtual host that joins the shared route configuration; None for what is not routed by host name."""
     warnings: tuple[str, ...] = ()
     """How the resources fall short of the definition: what the dialect cannot express."""
+    nearest_first: bool = False
+    """Whether endpoints differ from place to place; `resources` has those for `NOWHERE`."""
+
+    def resources_at(self, place: Place) -> tuple[Resource, ...]:
+        """`resources` for those at `place`."""
+        if not self.nearest_first or place == NOWHERE:
+            return self.resources
+        return tuple(endpoints_near(r, place) if r.type_url == ENDPOINTS else r for r in self.resources)
 
 
 def compile_upstream(
@@ -58,7 +69,7 @@ def compile_upstream(
     if not served and _unknown(upstream, addresses):
         known = tuple(resource for resource in made.resources if resource.type_url != ENDPOINTS)
         return replace(made, resources=known)
-    return made
+    return replace(made, nearest_first=upstream.is_nearest_first)
 
 
 def _for_envoys(upstream: Upstream, addresses: Addresses, dialect: Dialect) -> Compiled:

@@ -67,6 +67,8 @@ def _differing(before: Compiled, after: Compiled) -> Iterator[Effect]:
     for key in old.keys() | new.keys():
         if old.get(key) != new.get(key) and key[0] in _KINDS:
             yield _KINDS[key[0]]
+    if before.nearest_first != after.nearest_first:
+        yield Effect.ENDPOINTS  # elsewhere than at `NOWHERE`
     if before.virtual_host != after.virtual_host:
         yield Effect.ROUTES
 

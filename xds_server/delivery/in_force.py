@@ -43,9 +43,9 @@ class InForce:
             self._routing.add(key)
         regroup = False
         if definition is not None and isinstance(definition.value, Upstream):
-            regroup |= self._audiences.add(definition.value.nodes)
+            regroup |= self._audiences.add(definition.value)
         if old is not None and isinstance(old.value, Upstream):
-            regroup |= self._audiences.remove(old.value.nodes)
+            regroup |= self._audiences.remove(old.value)
         return regroup
 
     @property

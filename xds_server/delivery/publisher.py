@@ -223,7 +223,7 @@ class Publisher:
         for key, was in before.items():
             old, new = _received(was, group), self._for_group(group, key)
             stale |= {(r.type_url, r.name) for r in (old.resources if old else ())}
-            upsert += new.resources if new else ()
+            upsert += new.resources_at(group.place) if new else ()
             rerouted |= key[0] == "gateway" or (old and old.virtual_host) != (new and new.virtual_host)
         if rerouted and group.dialect.is_envoys:
             routes = self._routes(group)
@@ -236,7 +236,9 @@ class Publisher:
         """Everything that a group receives."""
         known = self._compiled[group.dialect]
         mine = [compiled for key in known if (compiled := self._for_group(group, key)) is not None]
-        return Snapshot.of([*(r for compiled in mine for r in compiled.resources), *self._routes(group)])
+        return Snapshot.of(
+            [*(r for compiled in mine for r in compiled.resources_at(group.place)), *self._routes(group)]
+        )
 
     def _routes(self, group: NodeGroup) -> list[Resource]:
         """The one route configuration of a group; none where no gateway would ask for it."""

@@ -103,7 +103,7 @@ def _type(field: dict[str, Any]) -> str:
         return "duration"
     if field.get("format") == "date-time":
         return "time"
-    return {"string": "text", "integer": "whole number", "boolean": "true or false"}[field["type"]]
+    return {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}[field["type"]]
 
 
 def _range(field: dict[str, Any]) -> str:

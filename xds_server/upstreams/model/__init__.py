@@ -6,6 +6,7 @@ from xds_server.upstreams.model.dns import Dns
 from xds_server.upstreams.model.document import Clash, Document, Placed, clashes, may_share_envoy
 from xds_server.upstreams.model.gateway import Gateway
 from xds_server.upstreams.model.health import HealthChecks
+from xds_server.upstreams.model.localities import Localities, LocalityWeight
 from xds_server.upstreams.model.nodes import NodeSelector
 from xds_server.upstreams.model.passive_checks import FailurePercentage, PassiveHealthCheck, SuccessRate
 from xds_server.upstreams.model.raw import RawCluster
@@ -28,7 +29,9 @@ __all__ = [
     "HashKey",
     "HealthChecks",
     "Limits",
+    "Localities",
     "Locality",
+    "LocalityWeight",
     "NodeSelector",
     "PassiveHealthCheck",
     "Placed",

@@ -115,6 +115,8 @@ def _message(item: dict[str, Any]) -> str:
         return f"expected text, found {_shown(given)}{hint}"
     if kind in ("int_type", "int_from_float"):
         return f"expected a whole number, found {_shown(given)}"
+    if kind == "float_type":
+        return f"expected a number, found {_shown(given)}"
     if kind == "bool_type":
         return f"expected true or false, found {_shown(given)}"
     if kind in ("model_type", "model_attributes_type", "dict_type"):

@@ -35,6 +35,11 @@ class Locality(Definition):
     sub_zone: Text = ""
     """Part of the zone, for example a rack. Default: none."""
 
+    @property
+    def parts(self) -> tuple[str, str, str]:
+        """Region, zone and sub-zone, for comparing."""
+        return self.region, self.zone, self.sub_zone
+
 
 class TargetHealthCheck(Definition):
     """What differs for this target's active probes. Envoy: `Endpoint.health_check_config`.

@@ -1,6 +1,6 @@
 """How requests travel to targets: hashing, limits, retries, slow start, TLS."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StrictBool
 
@@ -10,6 +10,7 @@ from xds_server.upstreams.model.scalars import (
     Duration,
     HeaderName,
     OneLine,
+    Percent,
     PositiveCount,
     PositiveDuration,
     ServerName,
@@ -98,6 +99,11 @@ class SlowStart(Definition):
 
     window: PositiveDuration
     """How long the share grows. Required. Envoy: `slow_start_window`."""
+    aggression: Annotated[float, Field(ge=0.01, le=100, strict=True)] | None = None
+    """How the share grows: 1 is in line with time, more is faster at first, less is slower. 0.01 to 100. Default: 1.
+    Envoy: `aggression`."""
+    min_weight_percent: Percent | None = None
+    """Least share at the beginning, in percent of the whole. Default: 10. Envoy: `min_weight_percent`."""
 
 
 class Tls(Definition):

@@ -3,14 +3,15 @@
 import re
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, JsonValue, TypeAdapter, field_serializer, field_validator, model_validator
+from pydantic import Field, JsonValue, StrictInt, TypeAdapter, field_serializer, field_validator, model_validator
 
 from xds_server.upstreams.model.base import Definition, Location, Problem, reject
 from xds_server.upstreams.model.dns import Dns, unresolvable
 from xds_server.upstreams.model.health import HealthChecks
 from xds_server.upstreams.model.health_rules import health_contradictions
+from xds_server.upstreams.model.localities import Localities, locality_problems
 from xds_server.upstreams.model.nodes import NodeSelector
 from xds_server.upstreams.model.raw import RawCluster, raw_cluster
 from xds_server.upstreams.model.scalars import Duration, Hostname, Labels, Name, OneLine, PositiveDuration, Text
@@ -48,7 +49,8 @@ class Upstream(Definition):
     labels: Labels = Field(default_factory=dict)
     """For people and selection. Never sent to Envoy."""
     algorithm: Algorithm = "round-robin"
-    """How a target is chosen. Default: round-robin (equal shares). Envoy: `Cluster.load_balancing_policy`."""
+    """How a target is chosen. Of those that hash, maglev leaves more keys where they are when targets come and go.
+    Default: round-robin (equal shares). Envoy: `Cluster.load_balancing_policy`."""
     targets: tuple[Target, ...] = ()
     """The servers. None is legal and answers 503. With active checks, targets that are all replaced in one edit stay until
     the new ones can have been probed (for the probe's timeout and 1 s more, 10 s at most). Default: none.
@@ -56,6 +58,8 @@ class Upstream(Definition):
     failover: Literal["all-down", "proportional"] = "all-down"
     """When the next priority takes over: once every target before it is down, or share by share as targets fail.
     Default: all-down. Envoy: `ClusterLoadAssignment.policy.overprovisioning_factor`."""
+    localities: Localities | None = None
+    """What the localities of targets mean for their shares. Default: nothing."""
     on_all_unhealthy: Literal["fail", "send-all"] | None = None
     """When no target is healthy: fail (503), or send-all (requests go to all that are not taken out by hand).
     Default: fail; send-all when there are only passive checks. Envoy: `common_lb_config.healthy_panic_threshold`."""
@@ -70,6 +74,11 @@ class Upstream(Definition):
     """What ring-hash and maglev hash; other algorithms ignore it, so that switching is one edit. Later entries are used
     when those before them are absent. Default: source IP.
     Envoy: `consistent_hashing_lb_config.hash_policy`."""
+    hash_balance_factor: Annotated[StrictInt, Field(ge=100, le=4_294_967_295)] | None = None
+    """Bounded load for ring-hash and maglev: a target that has more requests under way than this percentage of the average
+    is passed over for the next one of the hash, so 120 allows 20 % more. Requests that wait for a connection do not count yet.
+    From 100. Default: no bound.
+    Envoy: `consistent_hashing_lb_config.hash_balance_factor`."""
     protocol: Literal["http1", "http2", "auto", "tcp"] = "http1"
     """What targets speak; auto (ALPN) needs `tls`. Default: http1. Envoy: `HttpProtocolOptions`."""
     host_header: OneLine = "keep"
@@ -125,6 +134,11 @@ class Upstream(Definition):
         return (self.name, *self.hostnames)
 
     @property
+    def is_nearest_first(self) -> bool:
+        """Whether its targets' priorities depend on where those are that ask."""
+        return self.localities is not None and self.localities.balance == "nearest"
+
+    @property
     def sends_to_all_when_unhealthy(self) -> bool:
         """`on_all_unhealthy` with its default: send-all only where passive checks stand alone."""
         if self.on_all_unhealthy is not None:
@@ -136,6 +150,15 @@ def contradictions(upstream: Upstream) -> Iterator[Problem]:
     """Every pair of fields of an upstream that cannot both be meant."""
     yield from _targets(upstream)
     yield from _algorithm(upstream)
+    if upstream.localities is not None:
+        yield from locality_problems(
+            upstream.localities,
+            upstream.targets,
+            algorithm=upstream.algorithm,
+            hashes=upstream.algorithm in HASHING,
+            failover=upstream.failover,
+            resolve=upstream.resolve,
+        )
     yield from _protocol(upstream)
     yield from unresolvable(upstream.dns, upstream.resolve, upstream.targets)
     yield from health_contradictions(upstream.health_checks, upstream.targets, upstream.protocol, upstream.tls)
@@ -187,6 +210,9 @@ def _algorithm(upstream: Upstream) -> Iterator[Problem]:
     algorithm = upstream.algorithm
     if upstream.slow_start and algorithm in ("random", *HASHING):
         yield Problem(("slow_start",), f"Envoy has no slow start for {algorithm}", (("algorithm",),))
+    if upstream.hash_balance_factor is not None and algorithm not in HASHING:
+        message = f"hash_balance_factor is for ring-hash and maglev, not {algorithm}"
+        yield Problem(("hash_balance_factor",), message, (("algorithm",),))
     for index, key in enumerate(upstream.hash_on):
         if sum(bool(getattr(key, kind)) for kind in HASH_KINDS) != 1:
             message = f"give exactly one of {', '.join(HASH_KINDS)}"

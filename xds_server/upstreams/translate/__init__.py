@@ -16,8 +16,14 @@ from xds_server.upstreams.translate.endpoints import (
     places_of,
 )
 from xds_server.upstreams.translate.listener import listener
+from xds_server.upstreams.translate.localities import NOWHERE, Place, nearest_first
 from xds_server.upstreams.translate.overrides import OverrideError
-from xds_server.upstreams.translate.resources import cluster_resource, endpoints_resource, listener_resource
+from xds_server.upstreams.translate.resources import (
+    cluster_resource,
+    endpoints_near,
+    endpoints_resource,
+    listener_resource,
+)
 from xds_server.upstreams.translate.routes import (
     ROUTES_NAME,
     encode_route_configuration,
@@ -26,22 +32,26 @@ from xds_server.upstreams.translate.routes import (
 )
 
 __all__ = [
+    "NOWHERE",
     "ROUTES_NAME",
     "Addresses",
     "Dialect",
     "Host",
     "OverrideError",
+    "Place",
     "cluster",
     "cluster_resource",
     "eds_name",
     "enabled_hosts",
     "encode_route_configuration",
     "endpoints",
+    "endpoints_near",
     "endpoints_resource",
     "envoy_resolves",
     "is_enabled",
     "listener",
     "listener_resource",
+    "nearest_first",
     "places_of",
     "route_configuration",
     "virtual_host",

@@ -13,6 +13,7 @@ from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from xds_server.resolvers import Found, SrvAddress
 from xds_server.upstreams.model import Locality, Target, TargetHealthCheck, Upstream
 from xds_server.upstreams.translate.host_names import endpoint_hostname
+from xds_server.upstreams.translate.localities import locality_weights, without_emptied
 from xds_server.upstreams.translate.messages import socket_address
 
 Addresses = Mapping[str, Sequence[Found]]
@@ -59,7 +60,8 @@ def endpoints(upstream: Upstream, addresses: Addresses | None = None) -> Any:
     `addresses`: see `Addresses`; a name that is not in it has no endpoints. A name with several addresses gives an
     endpoint of the target's weight for each. An address and port that occur twice count where they come first, by
     priority and then with what was taken out by hand first, as Envoy would drop either silently. An assignment without
-    endpoints is still one: without any, Envoy waits 15 s for it.
+    endpoints is still one: without any, Envoy waits 15 s for it. With nearest first it is that for those who do not say
+    where they are; see `nearest_first`.
     """
     if envoy_resolves(upstream):
         return None
@@ -107,7 +109,7 @@ def _hosts(upstream: Upstream, addresses: Addresses | None) -> list[Host]:
     """The endpoints, in order; with `addresses` None, names stay names."""
     found = (
         host
-        for target in upstream.targets
+        for target in without_emptied(upstream).targets
         if _is_sent(upstream, target)
         for host in places_of(upstream, target, addresses)
     )
@@ -152,6 +154,7 @@ def _assignment(upstream: Upstream, name: str, hosts: list[Host]) -> Any:
     assignment = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
     per_priority = Counter(host.priority for host in hosts)
     scale = sum(host.weight for host in hosts) // _MOST_WEIGHT + 1
+    weights = locality_weights(upstream)
     ranks = {priority: min(rank, _MOST_PRIORITY) for rank, priority in enumerate(sorted(per_priority))}
     in_order = sorted(hosts, key=lambda host: (ranks[host.priority], host.locality))
     for rank, members in groupby(in_order, key=lambda host: ranks[host.priority]):
@@ -159,13 +162,20 @@ def _assignment(upstream: Upstream, name: str, hosts: list[Host]) -> Any:
             entry = assignment.endpoints.add(priority=rank)
             if any(locality):
                 entry.locality.CopyFrom(_locality(locality))
+            if weight := weights.get(locality):
+                entry.load_balancing_weight.value = weight
             entry.lb_endpoints.extend(_endpoint(upstream, host, scale) for host in group)
-    if upstream.failover == "all-down" and (len(per_priority) > 1 or (hosts and upstream.sends_to_all_when_unhealthy)):
+    if _is_all_down(upstream) and (len(per_priority) > 1 or (hosts and upstream.sends_to_all_when_unhealthy)):
         # A priority is left when health x factor < 100 %: with this factor, one of N healthy hosts keeps everything. Panic
         # begins there too: with the usual factor, 1 of 150 healthy hosts is below the least threshold, 1 %.
         largest = _MOST_RESOLVED_HOSTS if envoy_resolves(upstream) else max(per_priority.values())
         assignment.policy.overprovisioning_factor.value = 100 * largest
     return assignment
+
+
+def _is_all_down(upstream: Upstream) -> bool:
+    """Nearest first takes all-down only where there is one priority, and what it makes of that spills share by share."""
+    return upstream.failover == "all-down" and not upstream.is_nearest_first
 
 
 def _endpoint(upstream: Upstream, host: Host, scale: int) -> Any:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from xds_server.upstreams.model import Upstream
 from xds_server.upstreams.translate.endpoints import Addresses, envoy_resolves
+from xds_server.upstreams.translate.localities import without_emptied
 from xds_server.upstreams.translate.proxyless_cluster import proxyless_cluster
 from xds_server.upstreams.translate.proxyless_endpoints import proxyless_endpoints
 from xds_server.upstreams.translate.proxyless_routes import proxyless_listener, proxyless_routes
@@ -42,6 +43,7 @@ def proxyless_resources(upstream: Upstream, addresses: Addresses) -> ProxylessRe
     `addresses`: see `Addresses`; a target by host name that is not in it is left out. The assignment exists even when no
     target is left, as clients wait for it otherwise. `envoy:` is not applied. Raises ProxylessError.
     """
+    upstream = without_emptied(upstream)
     for problem in _problems(upstream):
         raise ProxylessError(problem)
     messages = [

@@ -29,6 +29,11 @@ _NOT_OF_GRPC = {
     "uneject_on_passed_probe": "gRPC clients do not probe: targets return when their time is over",
 }
 """Fields about passive checks, and what happens instead."""
+_LOCALITIES = {
+    "weighted": "gRPC clients leave a locality its whole share until its last target is down",
+    "zone-aware": "gRPC has no zone-aware routing: localities do not matter",
+    "nearest": "gRPC clients leave a zone or region only when its last target is down",
+}
 
 
 def proxyless_warnings(upstream: Upstream) -> Iterator[str]:
@@ -39,6 +44,8 @@ def proxyless_warnings(upstream: Upstream) -> Iterator[str]:
         yield f"algorithm: gRPC has no {upstream.algorithm}: served as {served}"
     if upstream.failover == "proportional":
         yield "failover: gRPC clients use the next priority only when every target before it is down: served as all-down"
+    if upstream.localities is not None:
+        yield f"localities.balance: {_LOCALITIES[upstream.localities.balance]}"
     if upstream.on_all_unhealthy == "send-all":
         yield "on_all_unhealthy: gRPC has no panic: RPCs fail as UNAVAILABLE when no target can be used"
     yield from _health_checks(upstream)
@@ -47,6 +54,8 @@ def proxyless_warnings(upstream: Upstream) -> Iterator[str]:
         yield "slow_start: gRPC has none: new targets get their whole share at once"
     if upstream.algorithm in HASHING:
         yield from _hashing(upstream)
+    if upstream.hash_balance_factor is not None:
+        yield "hash_balance_factor: gRPC has no bounded load: a target may get any share"
     yield from _requests(upstream)
     if envoy_resolves(upstream) and _is_set(upstream.dns, "family"):
         yield "dns.family: a gRPC client that resolves the name itself uses all of its addresses"

@@ -1,11 +1,14 @@
 """Translated definitions as xDS resources: named, versioned by content and encoded once."""
 
+from envoy.config.endpoint.v3 import endpoint_pb2
+
 from xds_server.upstreams.model import Gateway, Upstream
 from xds_server.upstreams.translate.cluster import cluster
 from xds_server.upstreams.translate.dialect import Dialect
 from xds_server.upstreams.translate.endpoints import Addresses, endpoints
 from xds_server.upstreams.translate.listener import listener
-from xds_server.xds.resource import Resource
+from xds_server.upstreams.translate.localities import Place, nearest_first
+from xds_server.xds.resource import ENDPOINTS, Resource
 
 
 def cluster_resource(upstream: Upstream, dialect: Dialect = Dialect.ADS) -> Resource:
@@ -21,6 +24,13 @@ def endpoints_resource(upstream: Upstream, addresses: Addresses, cluster: Resour
     """
     assignment = endpoints(upstream, addresses)
     return None if assignment is None else Resource.of(assignment, covers=[cluster.version])
+
+
+def endpoints_near(assignment: Resource, place: Place) -> Resource:
+    """An upstream's assignment with the nearest first, for those at `place`. What it covers, this one covers too."""
+    message = nearest_first(endpoint_pb2.ClusterLoadAssignment.FromString(assignment.body), place)
+    body = message.SerializeToString(deterministic=True)
+    return Resource.encode(ENDPOINTS, assignment.name, body, covers=[assignment.version])
 
 
 def listener_resource(gateway: Gateway, dialect: Dialect = Dialect.ADS) -> Resource:

@@ -1,0 +1,203 @@
+"""The same key reaches the same target: ring hash and maglev, as the real Envoy carries them out."""
+
+import http.client
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from rig import target
+from translated_envoy import TranslatedEnvoy
+
+from xds_server.testing import Backends, send
+
+pytestmark = pytest.mark.envoy
+
+LISTENERS = pytest.mark.parametrize("listener", ["public", "static"])
+ALGORITHMS = pytest.mark.parametrize("algorithm", ["ring-hash", "maglev"])
+BY_USER = [{"header": "x-user"}]
+
+
+@pytest.fixture(scope="module")
+def backends() -> Iterator[Backends]:
+    with Backends("a", "b", "c", "d", "e") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def envoy() -> Iterator[TranslatedEnvoy]:
+    with TranslatedEnvoy() as started:
+        yield started
+
+
+def targets(backends: Backends, names: str = "abc") -> list[dict[str, Any]]:
+    return [target(backends[name]) for name in names]
+
+
+def serve(envoy: TranslatedEnvoy, name: str, targets: list[dict[str, Any]], **fields: Any) -> None:
+    envoy.serve_with_gateways({"upstreams": [{"name": name, "targets": targets, **fields}]})
+
+
+def of_users(envoy: TranslatedEnvoy, host: str, users: int) -> list[str]:
+    """Who answers each of these users."""
+    return [one(envoy, "public", host, "/", {"x-user": f"user-{number}"}) for number in range(users)]
+
+
+@pytest.mark.feature("Load balancing", "ring-hash and maglev: by header, else query parameter, else path")
+@LISTENERS
+@ALGORITHMS
+def test_hashing_sticks_to_the_first_key_that_is_present(
+    envoy: TranslatedEnvoy, backends: Backends, listener: str, algorithm: str
+) -> None:
+    keys = [{"header": "x-user"}, {"query_parameter": "user"}, {"path": True}]
+    serve(envoy, "hashed", targets(backends), algorithm=algorithm, hash_on=keys)
+
+    def by_user(path: str) -> list[str]:
+        return [one(envoy, listener, "hashed", path, {"x-user": f"user-{number}"}) for number in range(30)]
+
+    first = by_user("/")
+    assert set(first) == {"a", "b", "c"}
+    assert by_user("/other?user=x") == first, "the header is enough"
+    by_query = [one(envoy, listener, "hashed", f"/?user=user-{number}") for number in range(30)]
+    assert by_query == [one(envoy, listener, "hashed", f"/elsewhere?user=user-{number}") for number in range(30)]
+    assert len(set(by_query)) == 3
+    by_path = {one(envoy, listener, "hashed", f"/same?number={number}") for number in range(15)}
+    assert len(by_path) == 1, "the query is no part of the path"
+
+
+def one(
+    envoy: TranslatedEnvoy, listener: str, host: str, path: str = "/", headers: dict[str, str] | None = None
+) -> str:
+    return envoy.ask(host, path, listener=listener, headers=headers).backend
+
+
+@pytest.mark.feature("Load balancing", "ring-hash and maglev: by source address unless told otherwise")
+@LISTENERS
+def test_hashing_is_by_source_address_unless_told(envoy: TranslatedEnvoy, backends: Backends, listener: str) -> None:
+    serve(envoy, "by-source", targets(backends), algorithm="maglev")
+    assert_sticks_by_source(envoy.port(listener), "by-source")
+
+
+@pytest.mark.feature("Load balancing", "ring-hash and maglev: TCP connections by source address")
+@ALGORITHMS
+def test_tcp_is_hashed_by_source_address(envoy: TranslatedEnvoy, backends: Backends, algorithm: str) -> None:
+    serve(envoy, "tcp", targets(backends), algorithm=algorithm, protocol="tcp")
+    assert_sticks_by_source(envoy.port("tcp"), "anything")
+
+
+def assert_sticks_by_source(port: int, host: str) -> None:
+    first = [ask_from(f"127.0.0.{number}", port, host) for number in range(2, 22)]
+    assert set(first) == {"a", "b", "c"}
+    assert [ask_from(f"127.0.0.{number}", port, host) for number in range(2, 22)] == first
+
+
+def ask_from(source: str, port: int, host: str) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5, source_address=(source, 0))
+    try:
+        connection.request("GET", "/", headers={"host": host})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.headers["x-backend"]
+    finally:
+        connection.close()
+
+
+@pytest.mark.feature("Load balancing", "ring-hash and maglev: a missing cookie is made, and then sticks")
+@LISTENERS
+def test_a_missing_cookie_is_made_and_then_hashed(envoy: TranslatedEnvoy, backends: Backends, listener: str) -> None:
+    keys = [{"cookie": "session", "ttl": "0s"}]
+    serve(envoy, "cookie", targets(backends), algorithm="maglev", hash_on=keys)
+    answer = envoy.ask("cookie", listener=listener)
+    made = answer.headers["set-cookie"].partition(";")[0]
+    assert made.startswith("session=")
+    headers = {"cookie": made.replace('"', "")}
+    again = Counter(envoy.ask("cookie", listener=listener, headers=headers).backend for _ in range(9))
+    assert again == {answer.backend: 9}
+
+
+@pytest.mark.feature(
+    "Load balancing", "ring-hash and maglev: a cookie is made to live for its ttl, without one it is not made"
+)
+def test_a_cookie_lives_for_its_ttl_or_is_not_made(envoy: TranslatedEnvoy, backends: Backends) -> None:
+    upstreams = [
+        {"name": name, "targets": targets(backends), "algorithm": "ring-hash", "hash_on": [{"cookie": "cart", **ttl}]}
+        for name, ttl in {"lasting": {"ttl": "1h"}, "of-the-session": {"ttl": "0s"}, "theirs": {}}.items()
+    ]
+    envoy.serve_with_gateways({"upstreams": upstreams})
+    assert "Max-Age=3600" in envoy.ask("lasting").headers["set-cookie"]
+    assert "Max-Age" not in envoy.ask("of-the-session").headers["set-cookie"]
+    assert "set-cookie" not in envoy.ask("theirs").headers
+    for name in ("lasting", "of-the-session", "theirs"):
+        by_cookie = [one(envoy, "public", name, "/", {"cookie": f"cart={number}"}) for number in range(30)]
+        assert set(by_cookie) == {"a", "b", "c"}
+        assert by_cookie == [one(envoy, "public", name, "/x", {"cookie": f"cart={number}"}) for number in range(30)]
+
+
+@pytest.mark.feature(
+    "Load balancing", "ring-hash and maglev: a cookie is the fallback of a header, and not made beside it"
+)
+def test_a_cookie_is_the_fallback_of_a_header(envoy: TranslatedEnvoy, backends: Backends) -> None:
+    keys = [{"header": "x-user"}, {"cookie": "cart", "ttl": "1h"}]
+    serve(envoy, "either", targets(backends), algorithm="maglev", hash_on=keys)
+    first = of_users(envoy, "either", 20)
+    assert first == of_users(envoy, "either", 20)
+    assert "set-cookie" not in envoy.ask("either", headers={"x-user": "user-1"}).headers
+    answer = envoy.ask("either")
+    cookie = {"cookie": answer.headers["set-cookie"].partition(";")[0].replace('"', "")}
+    assert {envoy.ask("either", headers=cookie).backend for _ in range(9)} == {answer.backend}
+
+
+@pytest.mark.feature(
+    "Load balancing", "when a target goes, maglev leaves nearly all other keys where they are, ring-hash most"
+)
+@pytest.mark.parametrize(("algorithm", "moved"), [("ring-hash", 0.35), ("maglev", 0.1)])
+def test_when_a_target_goes_the_other_keys_stay(
+    envoy: TranslatedEnvoy, backends: Backends, algorithm: str, moved: float
+) -> None:
+    # Envoy's ring has one size, so that the others get more places on it, and about one key in five moves to these.
+    five = targets(backends, "abcde")
+    serve(envoy, "steady", five, algorithm=algorithm, hash_on=BY_USER)
+    before = of_users(envoy, "steady", 150)
+    gone = {**five[2], "state": "disabled"}
+    serve(envoy, "steady", [*five[:2], gone, *five[3:]], algorithm=algorithm, hash_on=BY_USER)
+    envoy.envoy.wait_until(lambda: "c" not in of_users(envoy, "steady", 150))
+    after = of_users(envoy, "steady", 150)
+    others = [(was, now) for was, now in zip(before, after, strict=True) if was != "c"]
+    assert len(others) < 150
+    assert sum(was != now for was, now in others) <= len(others) * moved
+
+
+@pytest.mark.feature("Load balancing", "ring-hash and maglev: a target's share of the keys is by its weight")
+@ALGORITHMS
+def test_weights_are_shares_of_the_keys(envoy: TranslatedEnvoy, backends: Backends, algorithm: str) -> None:
+    weighted = [target(backends["a"]), target(backends["b"], weight=3)]
+    serve(envoy, "heavy", weighted, algorithm=algorithm, hash_on=BY_USER)
+    # 75 of 300 by weight, 150 without.
+    assert Counter(of_users(envoy, "heavy", 300))["a"] == pytest.approx(75, abs=40)
+
+
+@pytest.mark.feature(
+    "Load balancing", "bounded load: a target that is too busy hands its key's requests to the next one"
+)
+@ALGORITHMS
+def test_bounded_load_hands_on_what_is_too_much(envoy: TranslatedEnvoy, backends: Backends, algorithm: str) -> None:
+    fields = {"targets": targets(backends), "algorithm": algorithm, "hash_on": BY_USER}
+    bounded = {"name": "bounded", **fields, "hash_balance_factor": 110}
+    envoy.serve_with_gateways({"upstreams": [{"name": "unbounded", **fields}, bounded]})
+
+    def together(name: str, connections: int) -> Counter[str]:
+        return send(envoy.port("public"), name, 600, headers={"x-user": "busy"}, connections=connections)
+
+    for backend in backends:
+        backend.delay = 0.02
+    try:
+        assert len(together("unbounded", 30)) == 1
+        counts = together("bounded", 30)
+        alone = envoy.ask("bounded", headers={"x-user": "busy"}).backend
+        assert {envoy.ask("bounded", headers={"x-user": "busy"}).backend for _ in range(9)} == {alone}
+    finally:
+        for backend in backends:
+            backend.delay = 0
+    # 110 % of a third is 220 of 600. The first requests are more: only those that have a connection count.
+    assert counts.keys() == {"a", "b", "c"}
+    assert max(counts.values()) < 400
