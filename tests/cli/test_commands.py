@@ -182,6 +182,7 @@ def test_serve_on_a_port_that_is_taken_says_so(good: Path) -> None:
         (["--log-format", "xml"], "--log-format"),
         (["--xds-address", "18000"], "--xds-address"),
         (["--xds-address", "127.0.0.1:99999"], "--xds-address"),
+        (["--http-address", "::1:80"], "--http-address"),
     ],
 )
 def test_serve_refuses_options_that_mean_nothing(good: Path, args: list[str], words: str) -> None:
