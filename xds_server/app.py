@@ -49,7 +49,7 @@ async def _listen(running: AsyncExitStack, option: str, address: str, server: Di
     """Start `server`, which `running` stops; returns the address with the port that it has."""
     try:
         port = await server.start(address)
-    except AddressInUseError as error:
+    except (AddressInUseError, ValueError) as error:
         raise AddressInUseError(f"{error}; choose another one with {option}") from None
     running.push_async_callback(server.stop)
     return f"{address.rpartition(':')[0]}:{port}"

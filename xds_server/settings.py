@@ -14,9 +14,9 @@ from xds_server.upstreams.model.scalars import Duration
 
 
 def _address(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"{value!r} is not host:port, for example 127.0.0.1:18000 or [::1]:18000")
+    from xds_server.xds.arguments import split_address  # late: with it comes gRPC, which `--help` need not pay for
+
+    split_address(value)
     return value
 
 

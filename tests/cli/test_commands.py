@@ -220,6 +220,7 @@ def test_serve_on_a_port_that_is_taken_says_so(good: Path) -> None:
         (["--dns-servers", "10.0.0.2,ns.example"], "'ns.example' is not a name server"),
         (["--dns-servers", "10.0.0.2:0"], "--dns-servers"),
         (["--dns-servers", "[fd00::2]:x"], "--dns-servers"),
+        (["--http-address", "::1:80"], "--http-address"),
     ],
 )
 def test_serve_refuses_options_that_mean_nothing(good: Path, args: list[str], words: str) -> None:

@@ -1,5 +1,6 @@
 """The library on its own: the example, versions that callers give, and what no part of it needs."""
 
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from scripted_client import Client, cluster, names_of
 
+import xds_server.xds
 from xds_server.bootstrap import Bootstrap
 from xds_server.testing import Backend, EnvoyProcess, send
 from xds_server.xds import CLUSTER, Limits, Resource, Snapshot
@@ -85,6 +87,13 @@ def test_the_library_needs_no_other_room() -> None:
     assert "xds_server.xds" in loaded
     assert "upstreams" not in loaded
     assert "starlette" not in loaded
+
+
+def test_the_names_of_the_guide_can_be_imported(root: Path) -> None:
+    text = (root / "docs" / "library.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([A-Z][a-z]\w+)[`(.]", text)) - {"Fetch"}
+    assert {"DiscoveryServer", "InvalidResourceError", "Node", "Snapshot"} <= named
+    assert sorted(named - set(xds_server.xds.__all__) - {"Cluster"}) == []
 
 
 def test_the_documented_limits_are_the_real_ones(root: Path) -> None:

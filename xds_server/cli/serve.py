@@ -37,6 +37,8 @@ def serve(
 ) -> None:
     """Run the control plane: watch definitions and serve them to Envoys over xDS."""
     given: dict[str, Any] = {name: value for name, value in locals().items() if value is not None}
+    # gRPC would print a line of its own when a port is taken; we say it ourselves.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         settings = Settings(**given)
     except ValidationError as error:
@@ -44,8 +46,6 @@ def serve(
         fail(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg'].removeprefix('Value error, ')}")
     if not settings.definitions:
         fail("there is nothing to serve: give --definitions PATH (a file or a directory)")
-    # gRPC would print a line of its own when a port is taken; we say it ourselves.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Imported late, as they take a third of a second that `--help` and the other commands need not pay.
     from xds_server import app, log
     from xds_server.xds import AddressInUseError

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from xds_server.xds import AddressInUseError, DiscoveryServer
+from xds_server.xds.arguments import split_address
 from xds_server.xds.rest import rest_routes
 
 IDLE: Final = 120
@@ -55,11 +56,10 @@ class HttpServer:
 
     async def start(self, address: str) -> int:
         """Listen on `address` (port 0: any free one) and return the port. Raises AddressInUseError."""
-        host, _, port = address.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
+        host, port = split_address(address)
         try:
             listener = socket.create_server(
-                (host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
+                (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
             )
         except OSError as error:
             raise AddressInUseError(f"cannot listen on {address}: {error.strerror or error}") from None

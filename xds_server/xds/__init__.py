@@ -4,9 +4,9 @@ Knows nothing of upstreams. Start at `DiscoveryServer`, `Snapshot` and `Resource
 """
 
 from xds_server.xds.clients import Client, Rejection, TypeStatus
-from xds_server.xds.events import Event
+from xds_server.xds.events import Event, Observer
 from xds_server.xds.limits import Limits
-from xds_server.xds.node import Node
+from xds_server.xds.node import Node, Service, Variant
 from xds_server.xds.resource import (
     CLUSTER,
     ENDPOINTS,
@@ -16,11 +16,13 @@ from xds_server.xds.resource import (
     RUNTIME,
     SCOPED_ROUTES,
     SECRET,
+    InvalidResourceError,
     Reference,
     Resource,
 )
 from xds_server.xds.server import AddressInUseError, DiscoveryServer
 from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.validation import Violation
 
 __all__ = [
     "CLUSTER",
@@ -35,11 +37,16 @@ __all__ = [
     "Client",
     "DiscoveryServer",
     "Event",
+    "InvalidResourceError",
     "Limits",
     "Node",
+    "Observer",
     "Reference",
     "Rejection",
     "Resource",
+    "Service",
     "Snapshot",
     "TypeStatus",
+    "Variant",
+    "Violation",
 ]

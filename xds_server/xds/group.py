@@ -47,11 +47,11 @@ class Group:
 
     def publish(self, snapshot: Snapshot) -> None:
         """Make `snapshot` the current one."""
-        self.snapshot = snapshot
         for type_url, past in self._past.items():
             past.add(snapshot, type_url)
         self._log.append(snapshot)
         self._bodies.clear()
+        self.snapshot = snapshot
 
     def difference(self, type_url: str, old: Snapshot, new: Snapshot) -> Difference:
         """What a client that holds `old` lacks of `new`."""

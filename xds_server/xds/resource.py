@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from google.protobuf.message import Message
 
+from xds_server.xds.arguments import require
 from xds_server.xds.validation import Violation, check
 
 _PREFIX: Final = "type.googleapis.com/"
@@ -72,12 +73,19 @@ class Resource:
 
         `version`: the caller's own, else the hash of the body. `covers`: versions of other resources that this one's
         version must change with (an assignment covers its cluster, so that a rebuilt cluster is sent its endpoints
-        again: xDS "Resource warming"). `references`: see `Reference`.
+        again: xDS "Resource warming"). `references`: see `Reference`. Raises TypeError for anything of another type.
         """
-        if version == "":
-            raise ValueError(f"the version of {name!r} cannot be empty: clients would take it for none")
+        require(type_url, str, "a resource's type URL")
+        require(name, str, "a resource's name")
+        require(body, bytes, f"the body of {name!r}")
+        references = tuple(references)
+        for reference in references:
+            require(reference, Reference, f"a reference of {name!r}")
         if version is None:
-            version = content_version(body, *(text.encode() for text in covers))
+            version = content_version(body, *_encoded(covers))
+        require(version, str, f"the version of {name!r}")
+        if not version:
+            raise ValueError(f"the version of {name!r} cannot be empty: clients would take it for none")
         wrapped = length_delimited(1, type_url.encode()) + length_delimited(2, body)
         entry = (
             length_delimited(1, version.encode()) + length_delimited(2, wrapped) + length_delimited(3, name.encode())
@@ -87,7 +95,7 @@ class Resource:
             name,
             version,
             body,
-            tuple(references),
+            references,
             length_delimited(2, wrapped),
             length_delimited(2, entry),
         )
@@ -102,6 +110,7 @@ class Resource:
         own fields, ValueError for one without a name, or with another one (clients track a resource by the name that it is
         sent under and use it by its own: a difference leaks for ever, D24).
         """
+        require(message, Message, "a resource's message")
         kind: str = message.DESCRIPTOR.full_name
         written = getattr(message, "cluster_name" if kind.endswith(".ClusterLoadAssignment") else "name", "")
         own = name or written
@@ -154,6 +163,15 @@ def varint(number: int) -> bytes:
         number >>= 7
     out.append(number)
     return bytes(out)
+
+
+def _encoded(covers: Iterable[str]) -> list[bytes]:
+    if isinstance(covers, str):
+        raise TypeError(f"covers must be several versions, is the text {covers!r}: write [{covers!r}]")
+    covers = list(covers)
+    for version in covers:
+        require(version, str, "a version that is covered")
+    return [version.encode() for version in covers]
 
 
 def _references(message: Message) -> tuple[Reference, ...]:

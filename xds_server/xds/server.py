@@ -12,10 +12,11 @@ from typing import Any, Final, NoReturn
 import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 
+from xds_server.xds.arguments import require, require_function, split_address
 from xds_server.xds.clients import Client, Clients
 from xds_server.xds.events import Event, Observer
 from xds_server.xds.group import Group
-from xds_server.xds.limits import Limits
+from xds_server.xds.limits import Limits, grpc_options
 from xds_server.xds.memory import Memory
 from xds_server.xds.node import InvalidNodeError, Node
 from xds_server.xds.polling import Answer, poll
@@ -54,14 +55,18 @@ class DiscoveryServer:
         limits: Limits | None = None,
     ) -> None:
         """`observe`: see `subscribe`. `identifier`: name of this server, which its clients show (Envoy: the stat
-        `control_plane.identifier`, S12)."""
+        `control_plane.identifier`, S12). Raises TypeError for anything of another type."""
+        require_function(group_of, "group_of")
+        require(identifier, str, "the identifier")
+        if limits is not None:
+            require(limits, Limits, "limits")
         self._name_of = group_of
         self._identifier = identifier
         self._limits = limits or Limits()
         self._clients = Clients()
-        self._observers: list[Observer] = [self._clients]
+        self._observers: dict[object, Observer] = {self._clients: self._clients}
         if observe is not None:
-            self._observers.append(observe)
+            self.subscribe(observe)
         self._groups: dict[str, Group] = {}
         self._members: dict[str, dict[Stream[Any], None]] = {}
         """The streams of each group that has any, so that a change costs its own group's alone."""
@@ -70,6 +75,8 @@ class DiscoveryServer:
         self._memory = Memory()
         self._streaming = Streaming(self._limits)
         self._server: grpc.aio.Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Where it runs, while it does."""
         self._health: Health | None = None
         self._telling: asyncio.Task[None] | None = None
 
@@ -77,9 +84,13 @@ class DiscoveryServer:
 
     def set_snapshot(self, snapshot: Snapshot, group: str = "") -> None:
         """Serve `snapshot` to a group from now on. Costs the changed names times the group's streams at most; nothing for
-        other groups. Raises RuntimeError outside of the event loop that the server runs on.
+        other groups. Raises TypeError for what is no snapshot, and RuntimeError outside of the event loop that the server
+        runs on; then nothing has changed.
         """
-        loop = asyncio.get_running_loop() if self._server is not None else None
+        require(snapshot, Snapshot, "what is served")
+        require(group, str, "the name of a group")
+        if self._loop is not None and self._loop is not _running_loop():
+            raise RuntimeError("set_snapshot is for the event loop that runs the server: call it from there")
         here = self._group(group)
         old = here.snapshot
         if snapshot is old:
@@ -90,8 +101,8 @@ class DiscoveryServer:
                 self._streaming.wake(stream)
         if (waiting := self._first_snapshots.pop(group, None)) is not None:
             waiting.set()
-        if loop is not None and self._health is not None and self._telling is None:
-            self._telling = loop.create_task(self._health.set(serving=True))
+        if self._loop is not None and self._health is not None and self._telling is None:
+            self._telling = self._loop.create_task(self._health.set(serving=True))
 
     def snapshot(self, group: str = "") -> Snapshot | None:
         """What a group is served; None before the first `set_snapshot`."""
@@ -139,17 +150,25 @@ class DiscoveryServer:
 
     def subscribe(self, observer: Observer) -> Callable[[], None]:
         """Have `observer` called with every `Event`; call what is returned to end that."""
-        self._observers.append(observer)
-        return lambda: self._observers.remove(observer)
+        require_function(observer, "an observer")
+        key = object()
+        self._observers[key] = observer
+
+        def end() -> None:
+            self._observers.pop(key, None)
+
+        return end
 
     def _group(self, name: str) -> Group:
         return self._groups.setdefault(name, Group(name))
 
     def _group_of(self, node: Node) -> Group:
-        return self._group(self._name_of(node))
+        name = self._name_of(node)
+        require(name, str, f"group_of's answer for {node.id!r}")
+        return self._group(name)
 
     def _observe(self, event: Event) -> None:
-        for observer in tuple(self._observers):
+        for observer in tuple(self._observers.values()):
             try:
                 observer(event)
             except Exception:  # who watches must not hurt who is served
@@ -160,13 +179,20 @@ class DiscoveryServer:
     async def start(self, address: str = "127.0.0.1:0") -> int:
         """Listen on `address` (port 0: any free one) and return the port.
 
-        Raises AddressInUseError, and RuntimeError when it is listening already. Besides discovery there are gRPC's health
+        Raises ValueError for what is no host:port (an IPv6 address in brackets) and for a host without an address,
+        AddressInUseError, and RuntimeError when it is listening already. Besides discovery there are gRPC's health
         checking, which says SERVING once there is a snapshot, and reflection.
         """
         if self._server is not None:
             raise RuntimeError("the server is listening already")
+        host, port = split_address(address)
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.getaddrinfo(host, port)
+        except (OSError, UnicodeError) as error:
+            raise ValueError(f"{address!r} is no host:port of this machine: {host} has no address ({error})") from None
         self._streaming = Streaming(self._limits)
-        server = grpc.aio.server(options=_options(self._limits))
+        server = grpc.aio.server(options=grpc_options(self._limits))
         add_discovery(server, self._stream, self._fetch)
         health = Health(server)
         add_reflection(server)
@@ -178,7 +204,7 @@ class DiscoveryServer:
             raise AddressInUseError(f"cannot listen on {address}: the address is in use or not of this machine")
         await health.set(serving=self.ready)
         await server.start()
-        self._server, self._health = server, health
+        self._server, self._health, self._loop = server, health, loop
         if self.ready:
             await health.set(serving=True)
         return port
@@ -189,7 +215,7 @@ class DiscoveryServer:
         The streams end spread over `Limits.drain`, and in order: clients take that for a reason to come back, to another
         replica where there is one. `grace`: seconds that calls may take to end after that.
         """
-        server, self._server = self._server, None
+        server, self._server, self._loop = self._server, None, None
         if server is None:
             return
         if self._health is not None:
@@ -259,28 +285,8 @@ async def _abort(context: Any, status: grpc.StatusCode, error: Exception) -> NoR
     raise error
 
 
-def _options(limits: Limits) -> tuple[tuple[str, int], ...]:
-    options = (
-        ("grpc.so_reuseport", 0),  # else two servers would share a port in silence
-        ("grpc.max_receive_message_length", min(limits.max_request_bytes, 2**31 - 1)),
-        ("grpc.max_send_message_length", -1),
-        # Find dead clients (P13), and let clients look for a dead server as often as they like (P12, P14).
-        ("grpc.keepalive_time_ms", _milliseconds(limits.keepalive_time)),
-        ("grpc.keepalive_timeout_ms", _milliseconds(limits.keepalive_timeout)),
-        # Measured: without this the one above closes nothing, and a frozen client stays (gRPC 1.85).
-        ("grpc.http2.ping_timeout_ms", _milliseconds(limits.keepalive_timeout)),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
-        ("grpc.http2.max_ping_strikes", 0),
-    )
-    if not limits.max_connection_age:
-        return options
-    return (
-        *options,
-        ("grpc.max_connection_age_ms", _milliseconds(limits.max_connection_age)),  # gRPC adds the jitter
-        ("grpc.max_connection_age_grace_ms", _milliseconds(limits.max_connection_grace)),
-    )
-
-
-def _milliseconds(seconds: float) -> int:
-    return min(max(1, round(seconds * 1000)), 2**31 - 1)  # gRPC takes 32 bits, which are 24 days
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from rpds import HashTrieMap
 
+from xds_server.xds.arguments import require, require_text, require_type_url
 from xds_server.xds.resource import Resource
 
 _serials = itertools.count(1)
@@ -50,12 +51,12 @@ class Snapshot:
 
     @classmethod
     def of(cls, resources: Iterable[Resource] = (), *, versions: Mapping[str, str] | None = None) -> Snapshot:
-        """A snapshot of exactly `resources`. Raises ValueError when a type and name come twice.
+        """A snapshot of exactly `resources`. Raises ValueError when a type and name come twice, and as `change` does.
 
         `versions`: the caller's own version per type URL (`version_info` of the state-of-the-world protocol); types that
         are left out take a hash of their content.
         """
-        resources = list(resources)
+        resources = _checked(resources)
         if len({(r.type_url, r.name) for r in resources}) < len(resources):
             raise ValueError("two resources of a snapshot have the same type and name")
         empty = cls({})
@@ -68,11 +69,14 @@ class Snapshot:
         *,
         versions: Mapping[str, str] | None = None,
     ) -> Snapshot:
-        """The snapshot after adding or replacing `upsert` and taking out `remove` (type URL and name), in O(changed).
+        """The snapshot after taking out `remove` (type URL and name) and then adding or replacing `upsert`, in O(changed).
 
-        Returns this very snapshot when nothing differs. A resource whose version is equal counts as the same. Raises
-        ValueError for an empty version.
+        Returns this very snapshot when nothing differs. A resource whose version is equal counts as the same; of several
+        with one type and name the last one counts. A type that changes loses the caller's version unless it is given
+        anew in `versions`. Raises TypeError for what is no resource, and ValueError for one without a name or a type URL,
+        and for an empty version.
         """
+        upsert, remove, versions = _checked(upsert), _removals(remove), _versions(versions)
         types = dict(self._types)
         touched: dict[str, set[str]] = {}
         for type_url, name in remove:
@@ -88,10 +92,8 @@ class Snapshot:
             digest = here.digest + _digest(resource) - (_digest(old) if old else 0)
             types[resource.type_url] = _Type(here.resources.insert(resource.name, resource), digest, None)
             touched.setdefault(resource.type_url, set()).add(resource.name)
-        if "" in (versions or {}).values():
-            raise ValueError("a version cannot be empty: clients would take it for none")
         relabelled = False
-        for type_url, version in (versions or {}).items():
+        for type_url, version in versions.items():
             here = types.get(type_url, _NOTHING)
             relabelled |= here.version != version
             types[type_url] = here._replace(version=version)
@@ -130,6 +132,37 @@ class Snapshot:
 
     def __len__(self) -> int:
         return sum(len(here.resources) for here in self._types.values())
+
+
+def _checked(resources: Iterable[Resource]) -> list[Resource]:
+    resources = list(resources)
+    for resource in resources:
+        if not isinstance(resource, Resource) or not resource.name or "/" not in resource.type_url:
+            require(resource, Resource, "what a snapshot holds")
+            require_text(resource.name, "a resource's name")
+            require_type_url(resource.type_url)
+    return resources
+
+
+def _removals(remove: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    remove = list(remove)
+    for pair in remove:
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise TypeError(
+                f"what is removed is named by a type URL and a name, (CLUSTER, 'a') for example, not {pair!r}"
+            )
+        require_type_url(pair[0])
+        require(pair[1], str, "the name of what is removed")
+    return remove
+
+
+def _versions(versions: Mapping[str, str] | None) -> Mapping[str, str]:
+    for type_url, version in (versions or {}).items():
+        require_type_url(type_url)
+        require(version, str, f"the version of {type_url}")
+        if not version:
+            raise ValueError("a version cannot be empty: clients would take it for none")
+    return versions or {}
 
 
 def _digest(resource: Resource) -> int:
