@@ -4,11 +4,13 @@ from xds_server.upstreams.model.base import Definition, Problem, problems_of, re
 from xds_server.upstreams.model.document import Clash, Document, Placed, clashes, may_share_envoy
 from xds_server.upstreams.model.gateway import Gateway
 from xds_server.upstreams.model.health import ActiveHealthCheck, HealthChecks, PassiveHealthCheck
+from xds_server.upstreams.model.keepalive import Http2Keepalive, Keepalive, TcpKeepalive
 from xds_server.upstreams.model.nodes import NodeSelector
 from xds_server.upstreams.model.raw import RawCluster
 from xds_server.upstreams.model.scalars import RESERVED_NAME, format_duration
 from xds_server.upstreams.model.target import Locality, Target, TargetHealthCheck
-from xds_server.upstreams.model.traffic import HashKey, Limits, Retries, SlowStart, Tls
+from xds_server.upstreams.model.tls import Tls
+from xds_server.upstreams.model.traffic import BackOff, HashKey, Limits, Retries, RetryBudget, SlowStart
 from xds_server.upstreams.model.upstream import HASHING, Algorithm, Upstream
 
 __all__ = [
@@ -16,12 +18,15 @@ __all__ = [
     "RESERVED_NAME",
     "ActiveHealthCheck",
     "Algorithm",
+    "BackOff",
     "Clash",
     "Definition",
     "Document",
     "Gateway",
     "HashKey",
     "HealthChecks",
+    "Http2Keepalive",
+    "Keepalive",
     "Limits",
     "Locality",
     "NodeSelector",
@@ -30,9 +35,11 @@ __all__ = [
     "Problem",
     "RawCluster",
     "Retries",
+    "RetryBudget",
     "SlowStart",
     "Target",
     "TargetHealthCheck",
+    "TcpKeepalive",
     "Tls",
     "Upstream",
     "clashes",

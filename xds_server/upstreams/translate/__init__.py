@@ -8,18 +8,25 @@ from xds_server.upstreams.translate.dialect import Dialect
 from xds_server.upstreams.translate.endpoints import Addresses, eds_name, endpoints
 from xds_server.upstreams.translate.listener import listener
 from xds_server.upstreams.translate.overrides import OverrideError
-from xds_server.upstreams.translate.resources import cluster_resource, endpoints_resource, listener_resource
+from xds_server.upstreams.translate.resources import (
+    cluster_resource,
+    endpoints_resource,
+    listener_resource,
+    secret_resources,
+)
 from xds_server.upstreams.translate.routes import (
     ROUTES_NAME,
     encode_route_configuration,
     route_configuration,
     virtual_host,
 )
+from xds_server.upstreams.translate.secrets import HeldSecrets, held_secrets, secrets
 
 __all__ = [
     "ROUTES_NAME",
     "Addresses",
     "Dialect",
+    "HeldSecrets",
     "OverrideError",
     "cluster",
     "cluster_resource",
@@ -27,8 +34,11 @@ __all__ = [
     "encode_route_configuration",
     "endpoints",
     "endpoints_resource",
+    "held_secrets",
     "listener",
     "listener_resource",
     "route_configuration",
+    "secret_resources",
+    "secrets",
     "virtual_host",
 ]
