@@ -3,11 +3,14 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from xds_server.cli.errors import fail
+
+NAMES: Final = 10
+"""Names that one line shows."""
 
 Paths = Annotated[list[Path], typer.Argument(help="Definition files, or directories of them.")]
 
@@ -33,13 +36,16 @@ def validate(
     with_envoy: Annotated[
         bool, typer.Option("--with-envoy", help="Also have a real Envoy load what they become.")
     ] = False,
+    secrets_dir: Annotated[
+        Path | None, typer.Option("--secrets-dir", help="Also check the secrets that they name.")
+    ] = None,
 ) -> None:
     """Check definition files. Prints each problem as file:line: field: message and exits 1 when there is one."""
     from xds_server.cli.with_envoy import check_with_envoy
     from xds_server.delivery.checking import check_files
     from xds_server.testing.binary import EnvoyNotFoundError
 
-    checked = check_files(paths)
+    checked = check_files(paths, secrets_dir)
     problems = checked.problems
     if with_envoy and not problems:
         try:
@@ -50,6 +56,11 @@ def validate(
         typer.echo(str(problem))
     if problems:
         raise typer.Exit(1)
+    if checked.secrets and secrets_dir is None:
+        names = ", ".join(sorted(checked.secrets))
+        typer.echo(
+            f"not checked, without --secrets-dir: {len(checked.secrets)} secret(s) that they name: {names}", err=True
+        )
     typer.echo(f"sound: {len(checked.upstreams)} upstream(s), {len(checked.gateways)} gateway(s)", err=True)
 
 

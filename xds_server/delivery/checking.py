@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from xds_server.delivery.compiled import NotServableError, compile_gateway, compile_upstream
+from xds_server.delivery.compiled import NotServableError, Secrets, compile_gateway, compile_upstream
 from xds_server.resolvers.dns import Resolver
+from xds_server.secrets.files import Kind, SecretError, read
 from xds_server.upstreams import documents, translate
 from xds_server.upstreams.documents import FileProblem
 from xds_server.upstreams.model import Gateway, Placed, Problem, Upstream
@@ -21,10 +23,35 @@ class Checked:
     gateways: dict[str, Placed[Gateway]] = field(default_factory=dict)
     problems: list[FileProblem] = field(default_factory=list)
 
+    @property
+    def secrets(self) -> set[str]:
+        """Names of the secrets that the control plane must keep."""
+        return {name for placed in self.upstreams.values() for _, name in translate.held_secrets(placed.value)}
 
-def check_files(paths: Iterable[Path]) -> Checked:
-    """Read all definition files under `paths`, and find every problem that would keep one from being served."""
-    files, problems = documents.load(paths, _not_servable)
+
+class _SecretsNow:
+    """The secrets of a directory as they are now."""
+
+    held: Final[translate.HeldSecrets] = {}
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def problem(self, key: tuple[Kind, str]) -> str:
+        try:
+            read(self._directory, *key)
+        except SecretError as error:
+            return f"secret {key[1]!r}: {error}"
+        return ""
+
+
+def check_files(paths: Iterable[Path], secrets: Path | None = None) -> Checked:
+    """Read all definition files under `paths`, and find every problem that would keep one from being served.
+
+    `secrets`: directory of the secrets that they name; None where it is not known, and then these are not looked for.
+    """
+    known = _SecretsNow(secrets) if secrets is not None else None
+    files, problems = documents.load(paths, partial(_not_servable, known))
     checked = Checked(problems=problems)
     for file in files:
         checked.upstreams.update((placed.value.name, placed) for placed in file.upstreams)
@@ -32,10 +59,10 @@ def check_files(paths: Iterable[Path]) -> Checked:
     return checked
 
 
-def _not_servable(definition: Upstream | Gateway) -> list[Problem]:
+def _not_servable(secrets: Secrets | None, definition: Upstream | Gateway) -> list[Problem]:
     try:
         if isinstance(definition, Upstream):
-            compile_upstream(definition, {})
+            compile_upstream(definition, {}, secrets=secrets)
         else:
             compile_gateway(definition)
     except NotServableError as error:

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from xds_server.delivery.compiled import Compiled, NotServableError, compile_gateway, compile_upstream
+from xds_server.delivery.compiled import Compiled, NotServableError, Secrets, compile_gateway, compile_upstream
 from xds_server.delivery.in_force import Definition, Key
 from xds_server.upstreams.model import Upstream
 from xds_server.upstreams.translate import Addresses, Dialect
@@ -27,7 +27,11 @@ class Results(NamedTuple):
 
 
 async def compile_all(
-    wanted: Mapping[Key, Definition | None], dialect: Dialect, addresses: Addresses, before: Mapping[Key, Compiled]
+    wanted: Mapping[Key, Definition | None],
+    dialect: Dialect,
+    addresses: Addresses,
+    secrets: Secrets,
+    before: Mapping[Key, Compiled],
 ) -> Results:
     """Compile `wanted` (None: nothing, the definition goes). `before`: what is served now."""
     results = Results({}, {})
@@ -35,7 +39,7 @@ async def compile_all(
         try:
             if (
                 definition is not None
-                and (made := _compile(definition, dialect, addresses, before.get(key))) is not None
+                and (made := _compile(definition, dialect, addresses, secrets, before.get(key))) is not None
             ):
                 results.compiled[key] = made
         except NotServableError as error:
@@ -50,9 +54,9 @@ async def compile_all(
 
 
 def _compile(
-    definition: Definition, dialect: Dialect, addresses: Addresses, before: Compiled | None
+    definition: Definition, dialect: Dialect, addresses: Addresses, secrets: Secrets, before: Compiled | None
 ) -> Compiled | None:
     if isinstance(definition.value, Upstream):
         served = before is not None and any(resource.type_url == ENDPOINTS for resource in before.resources)
-        return compile_upstream(definition.value, addresses, dialect, served=served)
+        return compile_upstream(definition.value, addresses, dialect, served=served, secrets=secrets)
     return compile_gateway(definition.value, dialect) if dialect.is_envoys else None

@@ -10,7 +10,8 @@ first node on that asks in it; what this one dialect cannot express is left out 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from pathlib import Path
 from typing import NamedTuple
 
 import structlog
@@ -19,9 +20,11 @@ from xds_server.catalog.changes import Change
 from xds_server.delivery.audience import EVERYONE, NodeGroup
 from xds_server.delivery.compiled import Compiled
 from xds_server.delivery.compiling import Results, compile_all
-from xds_server.delivery.in_force import Definition, InForce, Key, hosts_of
+from xds_server.delivery.in_force import Definition, InForce, Key, hosts_of, secrets_of
 from xds_server.delivery.reports import Reports
 from xds_server.resolvers.dns import Lookup, Resolver
+from xds_server.secrets.store import Key as SecretKey
+from xds_server.secrets.store import SecretStore
 from xds_server.upstreams.translate import ROUTES_NAME, Dialect, encode_route_configuration
 from xds_server.xds import ROUTES, DiscoveryServer, Limits, Node, Resource, Snapshot
 
@@ -53,10 +56,18 @@ _Made = dict[Key, Compiled]
 class Publisher:
     """Applies changes of the catalogue to what `server` serves."""
 
-    def __init__(self, lookup: Lookup | None = None, *, identifier: str = "", limits: Limits | None = None) -> None:
-        """`identifier`, `limits`: of the `DiscoveryServer`."""
+    def __init__(
+        self,
+        lookup: Lookup | None = None,
+        *,
+        identifier: str = "",
+        limits: Limits | None = None,
+        secrets: Path | None = None,
+    ) -> None:
+        """`identifier`, `limits`: of the `DiscoveryServer`. `secrets`: directory of those that definitions name."""
         self.server = DiscoveryServer(self._group_of, identifier=identifier, limits=limits)
         self.resolver = Resolver(self._resolved, lookup)
+        self.secrets = SecretStore(secrets, self._rotated)
         self._in_force = InForce()
         self._compiled: dict[Dialect, _Made] = {Dialect.ADS: {}}
         """What is in force, for each dialect that anybody ever asked in."""
@@ -79,15 +90,21 @@ class Publisher:
             hosts = {host for definition in wanted.values() for host in hosts_of(definition)}
             hosts |= {host for refused in self._refused.values() for host in hosts_of(refused.definition)}
             await self.resolver.add(hosts)
+            named = {secret for definition in wanted.values() for secret in secrets_of(definition)}
+            named |= {secret for refused in self._refused.values() for secret in secrets_of(refused.definition)}
+            await self.secrets.add(named)
             compiled, problems = await self._compile(wanted, Dialect.ADS)
             problems |= self._in_force.claimed_twice({key: d for key, d in wanted.items() if key not in problems})
             self._refuse({key: _Refused(d, problems[key]) for key, d in wanted.items() if d and key in problems})
             hosts |= {host for key in wanted for host in hosts_of(self._in_force.definitions.get(key))}
+            named |= {secret for key in wanted for secret in secrets_of(self._in_force.definitions.get(key))}
             accepted = {key: d for key, d in wanted.items() if key not in problems}
             self._put_in_force(accepted, await self._for_all_dialects(accepted, compiled))
             # What is refused is tried again with every change, and its names must not be looked up anew each time.
             kept = {host for refused in self._refused.values() for host in hosts_of(refused.definition)}
             self.resolver.drop(hosts - self._in_force.hosts.keys() - kept)
+            wished = {secret for refused in self._refused.values() for secret in secrets_of(refused.definition)}
+            self.secrets.drop(named - self._in_force.secrets.keys() - wished)
 
     def warnings(self, node: Node) -> dict[str, tuple[str, ...]]:
         """How what `node` receives falls short of its definitions, by upstream; those that do not are left out."""
@@ -97,11 +114,20 @@ class Publisher:
 
     async def _resolved(self, hosts: frozenset[str]) -> None:
         async with self._turn:
-            keys = {key for host in hosts for key in self._in_force.hosts.get(host, ())}
-            definitions: dict[Key, Definition | None] = {key: self._in_force.definitions[key] for key in keys}
-            compiled, _ = await self._compile(definitions, Dialect.ADS)
-            accepted = {key: definitions[key] for key in compiled}
-            self._put_in_force(accepted, await self._for_all_dialects(accepted, compiled))
+            await self._renew({key for host in hosts for key in self._in_force.hosts.get(host, ())})
+
+    async def _rotated(self, secrets: frozenset[SecretKey]) -> None:
+        async with self._turn:
+            await self._renew({key for secret in secrets for key in self._in_force.secrets.get(secret, ())})
+        if any(secrets & secrets_of(refused.definition) for refused in self._refused.values()):
+            await self.apply(Change())  # which tries again what was refused
+
+    async def _renew(self, keys: Set[Key]) -> None:
+        """Compile once more what is in force, as what it rests on is another."""
+        definitions: dict[Key, Definition | None] = {key: self._in_force.definitions[key] for key in keys}
+        compiled, _ = await self._compile(definitions, Dialect.ADS)
+        accepted = {key: definitions[key] for key in compiled}
+        self._put_in_force(accepted, await self._for_all_dialects(accepted, compiled))
 
     async def _start(self, dialect: Dialect) -> None:
         """Compile everything for a dialect that nobody asked in before. Its clients are held until that is done."""
@@ -135,7 +161,9 @@ class Publisher:
         return compiled
 
     async def _compile(self, wanted: _Wanted, dialect: Dialect) -> Results:
-        return await compile_all(wanted, dialect, self.resolver.addresses, self._compiled.get(dialect, {}))
+        return await compile_all(
+            wanted, dialect, self.resolver.addresses, self.secrets, self._compiled.get(dialect, {})
+        )
 
     def _refuse(self, refused: dict[Key, _Refused]) -> None:
         """Tell of each refusal once."""

@@ -9,7 +9,6 @@ from xds_server.upstreams.model.base import Definition, Problem
 from xds_server.upstreams.model.scalars import AltName, OneLine, SecretName, ServerName
 from xds_server.upstreams.model.target import Target
 
-_TOGETHER = {"cert_file": ["key_file"], "key_file": ["cert_file"]}
 _NEVER_TOGETHER = (("certificate", "cert_file"), ("certificate", "key_file"), ("ca", "ca_file"))
 
 
@@ -24,7 +23,7 @@ class Tls(Definition):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "dependentRequired": _TOGETHER,
+            "dependentRequired": {"cert_file": ["key_file"], "key_file": ["cert_file"]},
             "allOf": [{"not": {"required": [*pair]}} for pair in _NEVER_TOGETHER],
         }
     )
