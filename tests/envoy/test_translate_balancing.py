@@ -155,35 +155,6 @@ def test_a_missing_cookie_is_made_and_then_hashed(envoy: TranslatedEnvoy, backen
     assert again == {answer.backend: 9}
 
 
-def test_a_request_above_the_limit_is_503(envoy: TranslatedEnvoy, backends: Backends) -> None:
-    serve(envoy, "limited", [target(backends, "a")], limits={"max_requests": 1})
-    backends["a"].delay = 0.2
-    try:
-        counts = send(envoy.port("public"), "limited", 4, connections=4)
-    finally:
-        backends["a"].delay = 0
-    assert counts["503"] == 3
-
-
-def test_connections_to_one_target_are_limited_and_requests_wait(envoy: TranslatedEnvoy, backends: Backends) -> None:
-    serve(envoy, "per-target", [target(backends, "a")], limits={"max_connections_per_target": 2})
-    backends["a"].delay = 0.1
-    try:
-        counts = send(envoy.port("public"), "per-target", 8, connections=8)
-    finally:
-        backends["a"].delay = 0
-    assert counts == {"a": 8}
-    assert envoy.envoy.stat("cluster.per-target.upstream_cx_total") == 2
-
-
-def test_without_limits_envoy_knows_none(envoy: TranslatedEnvoy, backends: Backends) -> None:
-    serve(envoy, "unlimited", [target(backends, "a")])
-    thresholds = envoy.envoy.clusters()["unlimited"]["circuit_breakers"]["thresholds"]
-    assert len(thresholds) == 2, "both routing priorities"
-    for limits in thresholds:
-        assert {limits[f"max_{name}"] for name in ("connections", "pending_requests", "requests")} == {4_294_967_295}
-
-
 def test_slow_start_gives_a_new_target_less(envoy: TranslatedEnvoy, backends: Backends) -> None:
     old, slow = [target(backends, "a"), target(backends, "b")], {"slow_start": {"window": "1.5s"}}
     serve(envoy, "slow", old, algorithm="weighted-round-robin", **slow)

@@ -132,7 +132,8 @@ class Retries(Definition):
     Envoy: `retriable_status_codes`, and `retriable-status-codes` in `retry_on`."""
     per_try_timeout: PositiveDuration | None = None
     """Time for each try until its answer has begun; below `timeout`, and only with one of 5xx, gateway-error and reset
-    in `on`, as nothing else retries a try that took too long. Default: none. Envoy: `per_try_timeout`."""
+    in `on`, as nothing else retries a try that took too long. On a static listener `timeout` is that of each try, and this
+    has no effect. Default: none. Envoy: `per_try_timeout`."""
     back_off: BackOff = BackOff()
     """How long a retry waits. Default: up to 25ms, doubling up to 250ms. Envoy: `retry_back_off`."""
 
