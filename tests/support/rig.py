@@ -6,7 +6,7 @@ import json
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -45,10 +45,13 @@ class Rig:
         listener: Listener = "ours",
         node: str = "rig",
         edit: Callable[[dict[str, Any]], None] | None = None,
+        args: Sequence[str] = (),
     ) -> None:
+        """`args`: further options of `xds-server serve`."""
         self.directory = directory / "definitions"
         self.directory.mkdir()
         self._protocol, self.listener, self._node, self._edit = protocol, listener, node, edit
+        self._args = args
         self._stack = ExitStack()
         self.server: XdsServerProcess
         self.envoy: EnvoyProcess
@@ -61,7 +64,9 @@ class Rig:
             else:
                 self.write("gateways", gateways=[])
             # Every event of the protocol is in the log, for tests to read.
-            self.server = stack.enter_context(XdsServerProcess(self.directory, args=["--log-level", "debug"]))
+            self.server = stack.enter_context(
+                XdsServerProcess(self.directory, args=["--log-level", "debug", *self._args])
+            )
             self.envoy = stack.enter_context(EnvoyProcess(self._bootstrap()))
             self.envoy.wait_until(lambda: self.port, 10, "the listener")
             self._stack = stack.pop_all()
