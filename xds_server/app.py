@@ -32,7 +32,9 @@ async def serve(settings: Settings) -> None:
         max_connection_age=settings.max_connection_age.total_seconds(),
         drain=settings.drain_time.total_seconds(),
     )
-    publisher = Publisher(SystemLookup(settings.dns_servers), identifier=settings.identifier, limits=limits)
+    publisher = Publisher(
+        SystemLookup(settings.dns_servers), identifier=settings.identifier, limits=limits, secrets=settings.secrets_dir
+    )
     publisher.server.subscribe(log_event)
     source = FileSource(settings.definitions, publisher.apply)
     http = HttpServer(http_app(publisher.server))
@@ -42,7 +44,8 @@ async def serve(settings: Settings) -> None:
         xds_address = await _listen(running, "--xds-address", settings.xds_address, publisher.server)
         running.callback(log.info, "server.stopping")
         log.info("server.started", version=__version__, xds_address=xds_address, http_address=http_address)
-        await _until(stop, source.run(), publisher.resolver.run(), publisher.moments.run(), _announce(source))
+        work = (publisher.resolver.run(), publisher.moments.run(), publisher.secrets.run())
+        await _until(stop, source.run(), *work, _announce(source))
 
 
 async def _listen(running: AsyncExitStack, option: str, address: str, server: DiscoveryServer | HttpServer) -> str:

@@ -44,6 +44,8 @@ class Settings(BaseSettings):
 
     definitions: Annotated[tuple[Path, ...], NoDecode] = Field(default=())
     """Definition file, or directory of them; repeatable, watched. In the environment: several are separated by colons."""
+    secrets_dir: Path | None = None
+    """Directory of the certificates that definitions name: NAME/tls.crt, NAME/tls.key, NAME/ca.crt. Looked at every second."""
     xds_address: ListenAddress = "127.0.0.1:18000"
     """Where Envoys connect: host:port; port 0 takes any free one."""
     http_address: ListenAddress = "127.0.0.1:18080"

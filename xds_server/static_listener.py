@@ -53,6 +53,7 @@ def static_listener(address: dict[str, Any], refused: list[str]) -> dict[str, An
         # Who asks is the connection's peer, not what X-Forwarded-For claims: hashing by source IP relies on it.
         "use_remote_address": True,
         "stream_idle_timeout": "300s",
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
         "route_config": {"name": NAME, "virtual_hosts": virtual_hosts},
         "http_filters": [
             {

@@ -92,35 +92,6 @@ def test_random_uses_every_target(envoy: TranslatedEnvoy, backends: Backends) ->
     assert any(one == next_one for one, next_one in pairwise(order))
 
 
-def test_a_request_above_the_limit_is_503(envoy: TranslatedEnvoy, backends: Backends) -> None:
-    serve(envoy, "limited", [target(backends, "a")], limits={"max_requests": 1})
-    backends["a"].delay = 0.2
-    try:
-        counts = send(envoy.port("public"), "limited", 4, connections=4)
-    finally:
-        backends["a"].delay = 0
-    assert counts["503"] == 3
-
-
-def test_connections_to_one_target_are_limited_and_requests_wait(envoy: TranslatedEnvoy, backends: Backends) -> None:
-    serve(envoy, "per-target", [target(backends, "a")], limits={"max_connections_per_target": 2})
-    backends["a"].delay = 0.1
-    try:
-        counts = send(envoy.port("public"), "per-target", 8, connections=8)
-    finally:
-        backends["a"].delay = 0
-    assert counts == {"a": 8}
-    assert envoy.envoy.stat("cluster.per-target.upstream_cx_total") == 2
-
-
-def test_without_limits_envoy_knows_none(envoy: TranslatedEnvoy, backends: Backends) -> None:
-    serve(envoy, "unlimited", [target(backends, "a")])
-    thresholds = envoy.envoy.clusters()["unlimited"]["circuit_breakers"]["thresholds"]
-    assert len(thresholds) == 2, "both routing priorities"
-    for limits in thresholds:
-        assert {limits[f"max_{name}"] for name in ("connections", "pending_requests", "requests")} == {4_294_967_295}
-
-
 @pytest.mark.feature(
     "Load balancing", "slow start: the share of a new target and of a recovered one grows over the window"
 )

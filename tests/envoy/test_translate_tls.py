@@ -1,95 +1,54 @@
 """TLS to targets: whom the real Envoy believes, and under which name it asks."""
 
 import ssl
-import sys
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import golden
 import pytest
+from tls_backend import CERTIFICATES, MESH, TlsBackend
 from translated_envoy import TranslatedEnvoy
+
+from xds_server.testing import send
 
 pytestmark = pytest.mark.envoy
 
-CERTIFICATES = golden.CERTIFICATES
+SECTION = "Protocols and TLS"
 CA = {"ca_file": str(CERTIFICATES / "ca.pem")}
 OTHER_CA = {"ca_file": str(CERTIFICATES / "other-ca.pem")}
 CLIENT = {"cert_file": str(CERTIFICATES / "client.pem"), "key_file": str(CERTIFICATES / "client.key")}
-NAMES = {"payments.internal": ["127.0.0.1"], "other.internal": ["127.0.0.1"]}
-
-
-class QuietServer(ThreadingHTTPServer):
-    """Keeps refused handshakes, which some tests are about, off the tests' output."""
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
-
-
-class TlsBackend:
-    """HTTP/1.1 over TLS, with a certificate for payments.internal, *.wild.internal, localhost and 127.0.0.1.
-
-    It answers with the server name that it was asked for and the Host, of this very connection. With `offers_h2` it
-    takes HTTP/2 where that is offered, and as it cannot speak it, does not answer.
-    """
-
-    def __init__(self, *, wants_client_certificate: bool = False, offers_h2: bool = False) -> None:
-        names: dict[Any, str | None] = {}
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                if self.connection.selected_alpn_protocol() == "h2":
-                    self.close_connection = True
-                    return
-                body = f"{names.get(self.connection)} {self.headers['host']}".encode()
-                self.send_response(200)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *arguments: object) -> None:
-                """Not on the tests' output."""
-
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(CERTIFICATES / "server.pem", CERTIFICATES / "server.key")
-        if wants_client_certificate:
-            context.verify_mode = ssl.CERT_REQUIRED
-            context.load_verify_locations(CERTIFICATES / "ca.pem")
-        if offers_h2:
-            context.set_alpn_protocols(["h2", "http/1.1"])
-        context.sni_callback = lambda connection, name, _: names.__setitem__(connection, name)
-        self._server = QuietServer(("127.0.0.1", 0), Handler)
-        # Handshakes in the connection's own thread: one that is given up must not hold up the others.
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self.port: int = self._server.server_address[1]
-
-    def __enter__(self) -> "TlsBackend":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+MESH_CA = {"ca_file": str(MESH / "ca.pem")}
+NAMES = {
+    "payments.internal": ["127.0.0.1"],
+    "other.internal": ["127.0.0.1"],
+    "a.internal": ["127.0.0.1"],
+    "b.internal": ["127.0.0.1"],
+}
 
 
 @pytest.fixture(scope="module")
 def envoy() -> Iterator[TranslatedEnvoy]:
     with ExitStack() as stack:
         plain = stack.enter_context(TlsBackend())
-        mutual = stack.enter_context(TlsBackend(wants_client_certificate=True))
+        mutual = stack.enter_context(TlsBackend(clients=CERTIFICATES / "ca.pem"))
         both = stack.enter_context(TlsBackend(offers_h2=True))
+        new = stack.enter_context(TlsBackend(oldest=ssl.TLSVersion.TLSv1_3))
+        old = stack.enter_context(TlsBackend(newest=ssl.TLSVersion.TLSv1_2))
+        a, b = (stack.enter_context(TlsBackend(MESH / name, only=f"{name}.internal")) for name in "ab")
         started = stack.enter_context(TranslatedEnvoy())
         upstreams = [upstream(name, plain.port, **fields) for name, (fields, _) in {**BELIEVED, **REFUSED}.items()]
         sni = {**CA, "sni": "payments.internal"}
         upstreams += [upstream("with-certificate", mutual.port, tls={**sni, **CLIENT})]
         upstreams += [upstream("without-certificate", mutual.port, tls=sni)]
         upstreams += [upstream("both-protocols", both.port, tls=sni, protocol="auto", health_checks={"active": {}})]
+        for name, backend in {"new": new, "old": old}.items():
+            upstreams += [upstream(f"{name}-target", backend.port, tls=sni)]
+            upstreams += [upstream(f"{name}-target-of-1.3", backend.port, tls={**sni, "min_version": "1.3"})]
+        each = [{"host": "a.internal", "port": a.port}, {"host": "b.internal", "port": b.port}]
+        upstreams += [{"name": "each-its-own", "targets": each, "tls": MESH_CA, "host_header": "target"}]
+        upstreams += [{"name": "one-for-all", "targets": each, "tls": MESH_CA, "host_header": "a.internal"}]
+        mixed = {**MESH_CA, "subject_alt_names": ["spiffe://internal/a"]}
+        upstreams += [{"name": "by-uri", "targets": each, "tls": mixed, "host_header": "target"}]
         started.serve_with_gateways({"upstreams": upstreams}, **NAMES)
         assert not [event for event in started.events if event.kind == "rejected"]
         yield started
@@ -128,31 +87,73 @@ BELIEVED: dict[str, tuple[dict[str, Any], str]] = {
         "payments.internal auto-http1",
     ),
 }
+for _name, _given in {
+    "exact": ["nobody.internal", "payments.internal"],
+    "suffix": ["*.wild.internal"],
+    "address": ["127.0.0.1"],
+}.items():
+    _tls = {**CA, "sni": "asked.internal", "subject_alt_names": _given}
+    BELIEVED[f"names-{_name}"] = ({"tls": _tls}, f"asked.internal names-{_name}")
+BELIEVED["names-without-sni"] = (
+    {"tls": {**CA, "subject_alt_names": ["payments.internal"]}},
+    "None names-without-sni",
+)
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "wrong-name": ({"tls": {**CA, "sni": "other.internal"}}, ""),
     "wrong-own-name": ({"tls": CA, "host": "other.internal"}, ""),
     "wrong-ca": ({"tls": {**OTHER_CA, "sni": "payments.internal"}}, ""),
+    "names-other": ({"tls": {**CA, "sni": "payments.internal", "subject_alt_names": ["other.internal"]}}, ""),
+    "names-other-suffix": ({"tls": {**CA, "sni": "payments.internal", "subject_alt_names": ["*.other.internal"]}}, ""),
     # The system's authorities did not sign the test's certificate.
     "system-ca": ({"tls": {"sni": "payments.internal"}}, ""),
 }
 
 
+@pytest.mark.feature(
+    SECTION, "TLS asks by the right name, and believes a certificate for it, or for one of the names given"
+)
 @pytest.mark.parametrize("name", BELIEVED)
 def test_a_right_certificate_is_believed(envoy: TranslatedEnvoy, name: str) -> None:
     answer = envoy.ask(name)
     assert (answer.status, answer.body.decode()) == (200, BELIEVED[name][1])
 
 
+@pytest.mark.feature(SECTION, "TLS refuses certificates of other authorities and for other names")
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_wrong_certificate_is_refused(envoy: TranslatedEnvoy, name: str) -> None:
     assert envoy.ask(name).status == 503
     assert envoy.envoy.stat(f"cluster.{name}.ssl.handshake") == 0
 
 
+@pytest.mark.feature(SECTION, "with protocol auto, probes speak what they ask for")
 def test_probes_of_an_upstream_with_both_protocols_ask_for_the_one_they_speak(envoy: TranslatedEnvoy) -> None:
     assert set(envoy.envoy.endpoints("both-protocols").values()) == {"HEALTHY"}
 
 
+@pytest.mark.feature(SECTION, "the client certificate is shown to targets that demand one")
 def test_the_client_certificate_is_shown(envoy: TranslatedEnvoy) -> None:
     assert envoy.ask("with-certificate").status == 200
     assert envoy.ask("without-certificate").status == 503
+
+
+@pytest.mark.feature(
+    SECTION, "targets that speak nothing older than TLS 1.3 are reached, and min_version refuses older ones"
+)
+def test_versions_of_tls(envoy: TranslatedEnvoy) -> None:
+    names = ("new-target", "old-target", "new-target-of-1.3", "old-target-of-1.3")
+    assert [envoy.ask(name).status for name in names] == [200, 200, 200, 503]
+
+
+@pytest.mark.feature(
+    SECTION, "host_header: target with TLS sends each target its own name, as server name and as Host, and verifies it"
+)
+def test_each_target_is_asked_by_its_own_name(envoy: TranslatedEnvoy) -> None:
+    """Targets with a certificate each, that answer to their own name only."""
+    for listener in ("public", "static"):
+        assert send(envoy.port(listener), "each-its-own", 8) == {"a": 4, "b": 4}
+    assert send(envoy.port("public"), "one-for-all", 8) == {"a": 4, "421": 4}
+
+
+@pytest.mark.feature(SECTION, "subject_alt_names may be URIs, as SPIFFE has them")
+def test_names_may_be_uris(envoy: TranslatedEnvoy) -> None:
+    assert send(envoy.port("public"), "by-uri", 8) == {"a": 4, "503": 4}

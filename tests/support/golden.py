@@ -39,8 +39,11 @@ class Case(NamedTuple):
     def listeners(self) -> Iterator[Any]:
         return map(translate.listener, self.document.gateways)
 
+    def secrets(self) -> Iterator[Any]:
+        return (secret for upstream in self.document.upstreams for secret in translate.secrets(upstream, {}))
+
     def messages(self) -> list[Any]:
-        return [*self.clusters(), *self.assignments(), self.routes(), *self.listeners()]
+        return [*self.clusters(), *self.assignments(), self.routes(), *self.listeners(), *self.secrets()]
 
 
 def names() -> list[str]:

@@ -25,6 +25,8 @@ class GrpcBackend:
         self.port = 0
         self.calls = 0
         """RPCs that began here, retries included."""
+        self.cancelled = 0
+        """`Stream`s that were given up before their end."""
         self.peers: Counter[str] = Counter()
         """RPCs by the client's address and port, that is by connection."""
         self.attempts: Counter[str] = Counter()
@@ -50,6 +52,7 @@ class GrpcBackend:
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         handlers = {
             "Call": grpc.unary_unary_rpc_method_handler(self._call),
+            "Chat": grpc.stream_stream_rpc_method_handler(self._chat),
             "Stream": grpc.unary_stream_rpc_method_handler(self._stream),
         }
         server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Echo", handlers)])
@@ -74,12 +77,23 @@ class GrpcBackend:
         self._count(context)
         if self.fails_with is not None:
             await context.abort(self.fails_with, f"{self.name} was told to")
+        context.set_trailing_metadata((("x-backend", self.name),))
         return self.name.encode()
+
+    async def _chat(self, requests: Any, context: Any) -> Any:
+        """Answers each message with itself, as it comes."""
+        self._count(context)
+        async for message in requests:
+            yield message
 
     async def _stream(self, _: bytes, context: Any) -> Any:
         self._count(context)
         yield self.name.encode()
-        await self._released.wait()
+        try:
+            await self._released.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
         yield self.name.encode()
 
     def __enter__(self) -> Self:

@@ -48,6 +48,7 @@ class Rig:
         edit: Callable[[dict[str, Any]], None] | None = None,
         args: Sequence[str] = (),
     ) -> None:
+        """`args`: further options of `xds-server serve`."""
         self.directory = directory / "definitions"
         self.directory.mkdir()
         self._protocol, self.listener, self._node, self._edit = protocol, listener, node, edit

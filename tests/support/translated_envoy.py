@@ -19,12 +19,15 @@ from xds_server.upstreams.model import Document, Gateway
 from xds_server.xds import ROUTES, DiscoveryServer, Event, Resource, Snapshot
 
 
-def resources(document: Document, addresses: translate.Addresses | None = None) -> list[Resource]:
+def resources(
+    document: Document, addresses: translate.Addresses | None = None, held: translate.HeldSecrets | None = None
+) -> list[Resource]:
     """Everything that a document becomes."""
     made: list[Resource | None] = [translate.listener_resource(gateway) for gateway in document.gateways]
     for upstream in document.upstreams:
         cluster = translate.cluster_resource(upstream)
         made += [cluster, translate.endpoints_resource(upstream, addresses or {}, cluster)]
+        made += translate.secret_resources(upstream, held or {})
     hosts = [host for upstream in document.upstreams if (host := translate.virtual_host(upstream)) is not None]
     made.append(Resource.of(translate.route_configuration(hosts)))
     return [resource for resource in made if resource is not None]

@@ -3,11 +3,14 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from xds_server.cli.errors import fail
+
+NAMES: Final = 10
+"""Names that one line shows."""
 
 Paths = Annotated[list[Path], typer.Argument(help="Definition files, or directories of them.")]
 
@@ -36,6 +39,9 @@ def validate(
     envoys: Annotated[
         int, typer.Option(min=1, help="How many Envoys receive them, for warnings about probes and limits.")
     ] = 1,
+    secrets_dir: Annotated[
+        Path | None, typer.Option("--secrets-dir", help="Also check the secrets that they name.")
+    ] = None,
 ) -> None:
     """Check definition files. Prints each problem as file:line: field: message and exits 1 when there is one.
 
@@ -45,7 +51,7 @@ def validate(
     from xds_server.delivery.checking import check_files, warnings
     from xds_server.testing.binary import EnvoyNotFoundError
 
-    checked = check_files(paths)
+    checked = check_files(paths, secrets_dir)
     problems = checked.problems
     if with_envoy and not problems:
         try:
@@ -59,6 +65,11 @@ def validate(
     surprising = warnings(checked, envoys=envoys)
     for warning in surprising:
         typer.echo(str(warning))
+    if checked.secrets and secrets_dir is None:
+        names = ", ".join(sorted(checked.secrets))
+        typer.echo(
+            f"not checked, without --secrets-dir: {len(checked.secrets)} secret(s) that they name: {names}", err=True
+        )
     counted = f"{len(checked.upstreams)} upstream(s), {len(checked.gateways)} gateway(s)"
     typer.echo(f"sound: {counted}" + (f", {len(surprising)} warning(s)" if surprising else ""), err=True)
 

@@ -25,6 +25,7 @@ def _option(name: str, *flags: str) -> Any:
 
 def serve(
     definitions: Annotated[list[Path] | None, _option("definitions")] = None,
+    secrets_dir: Annotated[Path | None, _option("secrets_dir")] = None,
     xds_address: Annotated[str | None, _option("xds_address")] = None,
     http_address: Annotated[str | None, _option("http_address")] = None,
     dns_servers: Annotated[str | None, _option("dns_servers")] = None,

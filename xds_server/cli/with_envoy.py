@@ -18,6 +18,7 @@ from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
 from xds_server.cli.errors import fail
+from xds_server.cli.static_secrets import use_static_secrets
 from xds_server.config_sources import CONTROL_PLANE_CLUSTER
 from xds_server.delivery.checking import Checked, resolve
 from xds_server.delivery.resolving import addresses_of
@@ -99,6 +100,9 @@ def static_bootstrap(definitions: Sequence[Upstream | Gateway], addresses: trans
             static.listeners.append(translate.listener(definition))
             continue
         cluster = translate.cluster(definition)
+        secrets = [*translate.secrets(definition, {})]
+        static.secrets.extend(secrets)
+        use_static_secrets(cluster, {secret.name for secret in secrets})
         static.clusters.append(cluster)
         assignment = translate.endpoints(definition, addresses)
         if assignment is not None:

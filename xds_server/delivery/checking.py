@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from xds_server.delivery.compiled import NotServableError, compile_gateway, compile_upstream
+from xds_server.delivery.compiled import NotServableError, Secrets, compile_gateway, compile_upstream
 from xds_server.delivery.resolving import Resolved, addresses_of, questions
 from xds_server.resolvers import Question
 from xds_server.resolvers.dns import Resolver
+from xds_server.secrets.files import Kind, SecretError, read
 from xds_server.upstreams import documents, translate
 from xds_server.upstreams.deadlines import as_of
 from xds_server.upstreams.documents import DefinitionFile, FileProblem
@@ -28,10 +30,35 @@ class Checked:
     files: list[DefinitionFile] = field(default_factory=list)
     """The sound ones."""
 
+    @property
+    def secrets(self) -> set[str]:
+        """Names of the secrets that the control plane must keep."""
+        return {name for placed in self.upstreams.values() for _, name in translate.held_secrets(placed.value)}
 
-def check_files(paths: Iterable[Path]) -> Checked:
-    """Read all definition files under `paths`, and find every problem that would keep one from being served."""
-    files, problems = documents.load(paths, _not_servable)
+
+class _SecretsNow:
+    """The secrets of a directory as they are now."""
+
+    held: Final[translate.HeldSecrets] = {}
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def problem(self, key: tuple[Kind, str]) -> str:
+        try:
+            read(self._directory, *key)
+        except SecretError as error:
+            return f"secret {key[1]!r}: {error}"
+        return ""
+
+
+def check_files(paths: Iterable[Path], secrets: Path | None = None) -> Checked:
+    """Read all definition files under `paths`, and find every problem that would keep one from being served.
+
+    `secrets`: directory of the secrets that they name; None where it is not known, and then these are not looked for.
+    """
+    known = _SecretsNow(secrets) if secrets is not None else None
+    files, problems = documents.load(paths, partial(_not_servable, known))
     checked = Checked(problems=problems, files=files)
     for file in files:
         checked.upstreams.update((placed.value.name, placed) for placed in file.upstreams)
@@ -51,10 +78,10 @@ def warnings(checked: Checked, *, envoys: int = 1) -> list[FileProblem]:
     return [placed for path, problems in found.items() for placed in documents.locate(path, problems)]
 
 
-def _not_servable(definition: Upstream | Gateway) -> list[Problem]:
+def _not_servable(secrets: Secrets | None, definition: Upstream | Gateway) -> list[Problem]:
     try:
         if isinstance(definition, Upstream):
-            compile_upstream(definition, {})
+            compile_upstream(definition, {}, secrets=secrets)
         else:
             compile_gateway(definition)
     except NotServableError as error:

@@ -1,22 +1,26 @@
 """One definition, compiled for those that ask in one dialect: the resources that it becomes, checked, or why it cannot be."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from xds_server.secrets.files import Kind
 from xds_server.upstreams.model import Gateway, Problem, Upstream
 from xds_server.upstreams.model.base import Location
 from xds_server.upstreams.translate import (
     NOWHERE,
     Addresses,
     Dialect,
+    HeldSecrets,
     OverrideError,
     Place,
     cluster_resource,
     endpoints_near,
     endpoints_resource,
+    held_secrets,
     listener_resource,
+    secret_resources,
     virtual_host,
 )
 from xds_server.upstreams.translate.proxyless import ProxylessError, proxyless_resources
@@ -58,24 +62,47 @@ class Compiled:
         return tuple(endpoints_near(r, place) if r.type_url == ENDPOINTS else r for r in self.resources)
 
 
+class Secrets(Protocol):
+    """What the control plane keeps of secrets."""
+
+    @property
+    def held(self) -> HeldSecrets:
+        """Content by kind and name."""
+
+    def problem(self, key: tuple[Kind, str]) -> str:
+        """Why there is no content of a secret; empty when there is some."""
+
+
 def compile_upstream(
-    upstream: Upstream, addresses: Addresses, dialect: Dialect = Dialect.ADS, *, served: bool = False
+    upstream: Upstream,
+    addresses: Addresses,
+    dialect: Dialect = Dialect.ADS,
+    *,
+    served: bool = False,
+    secrets: Secrets | None = None,
 ) -> Compiled:
     """Translate and check an upstream. Raises NotServableError.
 
+    `secrets`: None where they cannot be known, and then are not looked for.
     `served`: an assignment of it was served already, so that leaving it out would not keep anything from being lost.
     """
-    made = _for_envoys(upstream, addresses, dialect) if dialect.is_envoys else _for_grpc_clients(upstream, addresses)
+    if dialect.is_envoys:
+        made = _for_envoys(upstream, addresses, dialect, secrets)
+    else:
+        made = _for_grpc_clients(upstream, addresses)
     if not served and _unknown(upstream, addresses):
         known = tuple(resource for resource in made.resources if resource.type_url != ENDPOINTS)
         return replace(made, resources=known)
     return replace(made, nearest_first=upstream.is_nearest_first)
 
 
-def _for_envoys(upstream: Upstream, addresses: Addresses, dialect: Dialect) -> Compiled:
+def _for_envoys(upstream: Upstream, addresses: Addresses, dialect: Dialect, secrets: Secrets | None) -> Compiled:
+    if secrets is not None and (missing := [*_missing(upstream, secrets)]):
+        raise NotServableError(missing)
     try:
         cluster = cluster_resource(upstream, dialect)
         endpoints = endpoints_resource(upstream, addresses, cluster)
+        others = secret_resources(upstream, secrets.held if secrets is not None else {})
     except OverrideError as error:
         raise NotServableError(error.problems) from None
     except InvalidResourceError as error:
@@ -87,7 +114,15 @@ def _for_envoys(upstream: Upstream, addresses: Addresses, dialect: Dialect) -> C
         if violations := check(host):
             raise NotServableError(_refused(InvalidResourceError("VirtualHost", upstream.name, violations)))
         encoded = host.SerializeToString(deterministic=True)
-    return Compiled((cluster,) if endpoints is None else (cluster, endpoints), encoded)
+    if endpoints is not None:
+        others.append(endpoints)
+    return Compiled((cluster, *others), encoded)
+
+
+def _missing(upstream: Upstream, secrets: Secrets) -> Iterator[Problem]:
+    for kind, name in held_secrets(upstream):
+        if problem := secrets.problem((kind, name)):
+            yield Problem(("tls", kind), problem)
 
 
 def _for_grpc_clients(upstream: Upstream, addresses: Addresses) -> Compiled:

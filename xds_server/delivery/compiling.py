@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from xds_server.delivery.compiled import Compiled, NotServableError, compile_gateway, compile_upstream
+from xds_server.delivery.compiled import Compiled, NotServableError, Secrets, compile_gateway, compile_upstream
 from xds_server.delivery.in_force import Key
 from xds_server.delivery.moments import Input
 from xds_server.upstreams.model import Upstream
@@ -27,12 +27,14 @@ class Results(NamedTuple):
     """Why the others cannot be served."""
 
 
-async def compile_all(wanted: Mapping[Key, Input | None], dialect: Dialect, before: Mapping[Key, Compiled]) -> Results:
+async def compile_all(
+    wanted: Mapping[Key, Input | None], dialect: Dialect, secrets: Secrets, before: Mapping[Key, Compiled]
+) -> Results:
     """Compile `wanted` (None: nothing, the definition goes). `before`: what is served now."""
     results = Results({}, {})
     for count, (key, given) in enumerate(wanted.items(), 1):
         try:
-            if given is not None and (made := _compile(given, dialect, before.get(key))) is not None:
+            if given is not None and (made := _compile(given, dialect, secrets, before.get(key))) is not None:
                 results.compiled[key] = made
         except NotServableError as error:
             results.problems[key] = str(error)
@@ -46,8 +48,8 @@ async def compile_all(wanted: Mapping[Key, Input | None], dialect: Dialect, befo
     return results
 
 
-def _compile(given: Input, dialect: Dialect, before: Compiled | None) -> Compiled | None:
+def _compile(given: Input, dialect: Dialect, secrets: Secrets, before: Compiled | None) -> Compiled | None:
     if isinstance(given.value, Upstream):
         served = before is not None and any(resource.type_url == ENDPOINTS for resource in before.resources)
-        return compile_upstream(given.value, given.addresses, dialect, served=served)
+        return compile_upstream(given.value, given.addresses, dialect, served=served, secrets=secrets)
     return compile_gateway(given.value, dialect) if dialect.is_envoys else None

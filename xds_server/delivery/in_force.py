@@ -1,19 +1,21 @@
 """The definitions in force, and what has to be found in them quickly: host names, gateways, audiences."""
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Hashable, Iterable, Mapping, Set
 from typing import TypeVar
 
 from xds_server.delivery.audience import ALL_NODES, Audiences, NodeGroup, selector_key
 from xds_server.delivery.resolving import questions
 from xds_server.resolvers import Question
+from xds_server.secrets.store import Key as SecretKey
 from xds_server.upstreams.model import Gateway, Placed, Upstream, may_share_envoy
+from xds_server.upstreams.translate import held_secrets
 from xds_server.xds import Node
 
 Key = tuple[str, str]
 """Kind (``upstream`` or ``gateway``) and name of a definition."""
 Definition = Placed[Upstream] | Placed[Gateway]
 Index = dict[str, set[Key]]
-_Indexed = TypeVar("_Indexed")
+T = TypeVar("T", bound=Hashable)
 
 
 class InForce:
@@ -23,6 +25,8 @@ class InForce:
         self.definitions: dict[Key, Definition] = {}
         self.hosts: dict[Question, set[Key]] = {}
         """What the control plane resolves -> the upstreams whose targets it is for."""
+        self.secrets: dict[SecretKey, set[Key]] = {}
+        """Secrets that the control plane keeps -> the upstreams that name them."""
         self._claims: Index = {}
         """Virtual host names -> the upstreams that answer for them."""
         self._gateways: Index = {}
@@ -36,6 +40,7 @@ class InForce:
         if definition is not None:
             self.definitions[key] = definition
         _reindex(self.hosts, key, hosts_of(old), hosts_of(definition))
+        _reindex(self.secrets, key, secrets_of(old), secrets_of(definition))
         _reindex(self._claims, key, _virtual_hosts(old), _virtual_hosts(definition))
         _reindex(self._gateways, key, _forwards_to(old), _forwards_to(definition))
         self._routing.discard(key)
@@ -111,6 +116,11 @@ def hosts_of(placed: Definition | None) -> set[Question]:
     return set(questions(placed.value).values())
 
 
+def secrets_of(placed: Definition | None) -> set[SecretKey]:
+    """Secrets that a definition names and the control plane keeps."""
+    return set(held_secrets(placed.value)) if placed is not None and isinstance(placed.value, Upstream) else set()
+
+
 def _virtual_hosts(placed: Definition | None) -> Iterable[str]:
     return placed.value.virtual_hosts if placed is not None and isinstance(placed.value, Upstream) else ()
 
@@ -120,7 +130,7 @@ def _forwards_to(placed: Definition | None) -> Iterable[str]:
     return (value.upstream,) if isinstance(value, Gateway) and value.upstream is not None else ()
 
 
-def _reindex(index: dict[_Indexed, set[Key]], key: Key, old: Iterable[_Indexed], new: Iterable[_Indexed]) -> None:
+def _reindex(index: dict[T, set[Key]], key: Key, old: Iterable[T], new: Iterable[T]) -> None:
     old, new = set(old), set(new)
     for entry in old - new:
         index[entry].discard(key)

@@ -11,6 +11,7 @@ first node on that asks in it; what this one dialect cannot express is left out 
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import structlog
@@ -20,11 +21,13 @@ from xds_server.delivery.audience import EVERYONE, NodeGroup
 from xds_server.delivery.compiled import Compiled
 from xds_server.delivery.compiling import Results, compile_all
 from xds_server.delivery.effects import Effects, effects
-from xds_server.delivery.in_force import Definition, InForce, Key, hosts_of
+from xds_server.delivery.in_force import Definition, InForce, Key, hosts_of, secrets_of
 from xds_server.delivery.moments import Clock, Input, Moments
 from xds_server.delivery.reports import Reports, tell_applied
 from xds_server.resolvers import Lookup, Question
 from xds_server.resolvers.dns import Resolver
+from xds_server.secrets.store import Key as SecretKey
+from xds_server.secrets.store import SecretStore
 from xds_server.upstreams.translate import ROUTES_NAME, Dialect, encode_route_configuration
 from xds_server.xds import ROUTES, DiscoveryServer, Limits, Node, Resource, Snapshot
 
@@ -63,11 +66,13 @@ class Publisher:
         identifier: str = "",
         limits: Limits | None = None,
         clock: Clock | None = None,
+        secrets: Path | None = None,
     ) -> None:
-        """`identifier`, `limits`: of the `DiscoveryServer`."""
+        """`identifier`, `limits`: of the `DiscoveryServer`. `secrets`: directory of those that definitions name."""
         self.server = DiscoveryServer(self._group_of, identifier=identifier, limits=limits)
         self.resolver = Resolver(self._resolved, lookup)
         self.moments = Moments(self._due, clock)
+        self.secrets = SecretStore(secrets, self._rotated)
         self._in_force = InForce()
         self._compiled: dict[Dialect, _Made] = {Dialect.ADS: {}}
         """What is in force, for each dialect that anybody ever asked in."""
@@ -90,11 +95,15 @@ class Publisher:
             hosts = {host for definition in wanted.values() for host in hosts_of(definition)}
             hosts |= {host for refused in self._refused.values() for host in hosts_of(refused.definition)}
             await self.resolver.add(hosts)
+            named = {secret for definition in wanted.values() for secret in secrets_of(definition)}
+            named |= {secret for refused in self._refused.values() for secret in secrets_of(refused.definition)}
+            await self.secrets.add(named)
             inputs = self._now(wanted)
             compiled, problems = await self._compile(inputs, Dialect.ADS)
             problems |= self._in_force.claimed_twice({key: d for key, d in wanted.items() if key not in problems})
             self._refuse({key: _Refused(d, problems[key]) for key, d in wanted.items() if d and key in problems})
             hosts |= {host for key in wanted for host in hosts_of(self._in_force.definitions.get(key))}
+            named |= {secret for key in wanted for secret in secrets_of(self._in_force.definitions.get(key))}
             accepted = {key: given for key, given in inputs.items() if key not in problems}
             made = await self._for_all_dialects(accepted, compiled)
             before = {key: self._served(Dialect.ADS, key) for key in accepted} if self._loaded else {}
@@ -104,6 +113,8 @@ class Publisher:
             # What is refused is tried again with every change, and its names must not be looked up anew each time.
             kept = {host for refused in self._refused.values() for host in hosts_of(refused.definition)}
             self.resolver.drop(hosts - self._in_force.hosts.keys() - kept)
+            wished = {secret for refused in self._refused.values() for secret in secrets_of(refused.definition)}
+            self.secrets.drop(named - self._in_force.secrets.keys() - wished)
 
     def warnings(self, node: Node) -> dict[str, tuple[str, ...]]:
         """How what `node` receives falls short of its definitions, by upstream; those that do not are left out."""
@@ -114,6 +125,12 @@ class Publisher:
     async def _resolved(self, hosts: frozenset[Question]) -> None:
         async with self._turn:
             await self._again({key for host in hosts for key in self._in_force.hosts.get(host, ())})
+
+    async def _rotated(self, secrets: frozenset[SecretKey]) -> None:
+        async with self._turn:
+            await self._again({key for secret in secrets for key in self._in_force.secrets.get(secret, ())})
+        if any(secrets & secrets_of(refused.definition) for refused in self._refused.values()):
+            await self.apply(Change())  # which tries again what was refused
 
     async def _due(self, keys: set[Key]) -> None:
         async with self._turn:
@@ -162,7 +179,7 @@ class Publisher:
         return compiled
 
     async def _compile(self, wanted: _Wanted, dialect: Dialect) -> Results:
-        return await compile_all(wanted, dialect, self._compiled.get(dialect, {}))
+        return await compile_all(wanted, dialect, self.secrets, self._compiled.get(dialect, {}))
 
     def _refuse(self, refused: dict[Key, _Refused]) -> None:
         """Tell of each refusal once."""

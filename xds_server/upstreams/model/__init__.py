@@ -6,13 +6,15 @@ from xds_server.upstreams.model.dns import Dns
 from xds_server.upstreams.model.document import Clash, Document, Placed, clashes, may_share_envoy
 from xds_server.upstreams.model.gateway import Gateway
 from xds_server.upstreams.model.health import HealthChecks
+from xds_server.upstreams.model.keepalive import Http2Keepalive, Keepalive, TcpKeepalive
 from xds_server.upstreams.model.localities import Localities, LocalityWeight
 from xds_server.upstreams.model.nodes import NodeSelector
 from xds_server.upstreams.model.passive_checks import FailurePercentage, PassiveHealthCheck, SuccessRate
 from xds_server.upstreams.model.raw import RawCluster
 from xds_server.upstreams.model.scalars import RESERVED_NAME, format_duration
 from xds_server.upstreams.model.target import Locality, Target, TargetHealthCheck
-from xds_server.upstreams.model.traffic import HashKey, Limits, Retries, SlowStart, Tls
+from xds_server.upstreams.model.tls import Tls
+from xds_server.upstreams.model.traffic import BackOff, HashKey, Limits, Retries, RetryBudget, SlowStart
 from xds_server.upstreams.model.upstream import HASHING, Algorithm, Upstream
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "RESERVED_NAME",
     "ActiveHealthCheck",
     "Algorithm",
+    "BackOff",
     "Clash",
     "Definition",
     "Dns",
@@ -28,6 +31,8 @@ __all__ = [
     "Gateway",
     "HashKey",
     "HealthChecks",
+    "Http2Keepalive",
+    "Keepalive",
     "Limits",
     "Localities",
     "Locality",
@@ -39,10 +44,12 @@ __all__ = [
     "Problem",
     "RawCluster",
     "Retries",
+    "RetryBudget",
     "SlowStart",
     "SuccessRate",
     "Target",
     "TargetHealthCheck",
+    "TcpKeepalive",
     "Tls",
     "Upstream",
     "clashes",

@@ -7,7 +7,7 @@ from xds_server.upstreams.model.base import Location, Problem
 from xds_server.upstreams.model.health import HealthChecks
 from xds_server.upstreams.model.passive_checks import PassiveHealthCheck
 from xds_server.upstreams.model.target import Target
-from xds_server.upstreams.model.traffic import Tls
+from xds_server.upstreams.model.tls import Tls
 
 _ACTIVE: Location = ("health_checks", "active")
 _PASSIVE: Location = ("health_checks", "passive")

@@ -26,6 +26,7 @@ _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _LONGEST = timedelta(days=365)
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NAME = re.compile(r"[a-z0-9._-]{1,253}")
+_SECRET_NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,252}")
 
 
 def parse_duration(value: Any) -> timedelta:
@@ -264,3 +265,25 @@ OneLine = Annotated[StrictStr, Field(min_length=1, max_length=4096), AfterValida
 ServerName = Annotated[OneLine, Field(max_length=255)]
 ProbeHeader = Annotated[HeaderName, AfterValidator(_probe_header)]
 ProbePath = Annotated[OneLine, AfterValidator(_probe_path)]
+
+
+def _secret_name(value: str) -> str:
+    # It becomes the name of a directory: nothing in it may lead elsewhere, or to what tools hide.
+    if not _SECRET_NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not the name of a secret: 1 to 253 of a-z 0-9 . _ -, not beginning with a dot")
+    return value
+
+
+def _alt_name(value: str) -> str:
+    if "://" in value:
+        return _one_line(value)
+    if is_address(value) or ":" in value:
+        return _address(value)
+    return f"*.{to_ascii(value[2:])}" if value.startswith("*.") else to_ascii(value)
+
+
+SecretName = Annotated[
+    StrictStr, AfterValidator(_secret_name), Field(json_schema_extra={"pattern": f"^{_SECRET_NAME.pattern}$"})
+]
+AltName = Annotated[StrictStr, AfterValidator(_alt_name)]
+"""A name that a certificate may carry: a DNS name, `*.suffix`, an IP address or a URI."""

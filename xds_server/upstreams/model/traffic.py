@@ -1,8 +1,9 @@
-"""How requests travel to targets: hashing, limits, retries, slow start, TLS."""
+"""How requests travel to targets: hashing, limits, retries, slow start."""
 
-from typing import Annotated, Literal
+from datetime import timedelta
+from typing import Annotated, Final, Literal
 
-from pydantic import ConfigDict, Field, StrictBool
+from pydantic import ConfigDict, Field, StrictBool, StrictInt
 
 from xds_server.upstreams.model.base import Definition
 from xds_server.upstreams.model.scalars import (
@@ -13,7 +14,6 @@ from xds_server.upstreams.model.scalars import (
     Percent,
     PositiveCount,
     PositiveDuration,
-    ServerName,
 )
 
 HASH_KINDS = ("header", "cookie", "query_parameter", "source_ip", "path")
@@ -48,20 +48,36 @@ class HashKey(Definition):
     """true: the path without its query is hashed. Envoy: `header` `:path` with `regex_rewrite`."""
 
 
+class RetryBudget(Definition):
+    """Retries that may be under way, as a share of the requests that are. Envoy: `CircuitBreakers.thresholds.retry_budget`."""
+
+    percent: Percent = 20
+    """Share of the requests under way, in percent. Default: 20. Envoy: `budget_percent`."""
+    min_concurrency: Count = 3
+    """So many retries may be under way however few requests are. Default: 3. Envoy: `min_retry_concurrency`."""
+
+
 class Limits(Definition):
-    """Circuit breakers, counted by each Envoy for itself. Absent: unlimited. Envoy: `CircuitBreakers.thresholds`."""
+    """Circuit breakers, counted by each Envoy for itself. Absent: unlimited. What is over a limit is answered with 503 at
+    once; a TCP connection is closed. Envoy: `CircuitBreakers.thresholds`."""
+
+    model_config = ConfigDict(json_schema_extra={"not": {"required": ["max_retries", "retry_budget"]}})
 
     max_connections: Count | None = None
-    """Connections to all targets. Default: unlimited. Envoy: `max_connections`."""
+    """Connections to all targets; further requests wait (see `max_pending_requests`). With HTTP each target may have one
+    connection whatever the limit, so that 0 is as 1. Default: unlimited. Envoy: `max_connections`."""
     max_pending_requests: Count | None = None
     """Requests waiting for a connection. 0 means that none may wait, not even for one that is being opened: with HTTP/1.1
     every request then fails. Default: unlimited.
     Envoy: `max_pending_requests`."""
     max_requests: Count | None = None
-    """Requests under way. Default: unlimited. Envoy: `max_requests`."""
+    """Requests under way. 0 lets none pass. Default: unlimited. Envoy: `max_requests`."""
     max_retries: Count | None = None
-    """Retries under way. Default: a budget of 20 % of the requests under way, at least 3.
-    Envoy: `max_retries`, else `retry_budget`."""
+    """Retries under way; not together with `retry_budget`. 0 means that nothing is retried.
+    Default: what `retry_budget` says. Envoy: `max_retries`."""
+    retry_budget: RetryBudget | None = None
+    """Retries under way as a share of the requests. Default: 20 % of the requests under way, at least 3.
+    Envoy: `retry_budget`."""
     max_connections_per_target: PositiveCount | None = None
     """Connections to one target; further requests wait. From 1. Default: unlimited.
     Envoy: `per_host_thresholds.max_connections`."""
@@ -84,14 +100,42 @@ RetryCondition = Literal[
 ]
 
 
+TIMED_OUT_TRIES: Final = ("5xx", "gateway-error", "reset")
+"""Conditions under which a try that took too long is retried."""
+FinalStatus = Annotated[StrictInt, Field(ge=200, le=599)]
+
+
+class BackOff(Definition):
+    """How long a retry waits: a random time below a limit that doubles with each try. Envoy: `RetryPolicy.retry_back_off`."""
+
+    base_interval: PositiveDuration = timedelta(milliseconds=25)
+    """The limit before the first retry. Default: 25ms. Envoy: `base_interval`."""
+    max_interval: PositiveDuration | None = None
+    """What the limit grows to; at least `base_interval`. Default: ten times `base_interval`. Envoy: `max_interval`."""
+
+
 class Retries(Definition):
-    """Failed requests are tried again, on another target where there is one. Envoy: `route.v3.RetryPolicy`."""
+    """Failed requests are tried again, on another target where there is one. Envoy: `route.v3.RetryPolicy`.
+
+    Whatever their method: a POST is retried as a GET is, so under a condition other than the default ones a target may
+    have done already what it is asked for again. A request whose body is larger than `per_connection_buffer_limit_bytes`
+    (1 MiB) is not retried.
+    """
 
     attempts: PositiveCount = 1
     """Retries after the first try. From 1. Default: 1. Envoy: `num_retries`."""
     on: tuple[RetryCondition, ...] = Field(default=("connect-failure", "refused-stream"), min_length=1)
     """What is retried. Default: connect-failure and refused-stream, which no target has begun to answer.
     Envoy: `retry_on`."""
+    statuses: tuple[FinalStatus, ...] = ()
+    """Statuses that are retried as well, 200 to 599 each. Default: none.
+    Envoy: `retriable_status_codes`, and `retriable-status-codes` in `retry_on`."""
+    per_try_timeout: PositiveDuration | None = None
+    """Time for each try until its answer has begun; below `timeout`, and only with one of 5xx, gateway-error and reset
+    in `on`, as nothing else retries a try that took too long. On a static listener `timeout` is that of each try, and this
+    has no effect. Default: none. Envoy: `per_try_timeout`."""
+    back_off: BackOff = BackOff()
+    """How long a retry waits. Default: up to 25ms, doubling up to 250ms. Envoy: `retry_back_off`."""
 
 
 class SlowStart(Definition):
@@ -104,24 +148,3 @@ class SlowStart(Definition):
     Envoy: `aggression`."""
     min_weight_percent: Percent | None = None
     """Least share at the beginning, in percent of the whole. Default: 10. Envoy: `min_weight_percent`."""
-
-
-class Tls(Definition):
-    """TLS to the targets, verified unless told otherwise. Envoy: `tls.v3.UpstreamTlsContext`."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"dependentRequired": {"cert_file": ["key_file"], "key_file": ["cert_file"]}}
-    )
-
-    sni: ServerName | None = None
-    """Server name that is asked for and that the certificate must carry. Default: each target's own host name.
-    Envoy: `sni` and `match_typed_subject_alt_names`, else `auto_host_sni` and `auto_sni_san_validation`.
-    Without it, a static listener sends each target its own name as the Host, whatever `host_header` says."""
-    verify: StrictBool = True
-    """false: any certificate is accepted. Default: true. Envoy: `validation_context`."""
-    ca_file: OneLine | None = None
-    """Certificate authorities, a PEM file on Envoy's machine. Default: the system's. Envoy: `trusted_ca`."""
-    cert_file: OneLine | None = None
-    """Client certificate, a PEM file on Envoy's machine; needs `key_file`. Default: none. Envoy: `tls_certificates`."""
-    key_file: OneLine | None = None
-    """Key of the client certificate, a PEM file on Envoy's machine. Default: none. Envoy: `tls_certificates`."""

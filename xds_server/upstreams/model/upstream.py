@@ -11,12 +11,19 @@ from xds_server.upstreams.model.base import Definition, Location, Problem, rejec
 from xds_server.upstreams.model.dns import Dns, unresolvable
 from xds_server.upstreams.model.health import HealthChecks
 from xds_server.upstreams.model.health_rules import health_contradictions
+from xds_server.upstreams.model.keepalive import Keepalive
 from xds_server.upstreams.model.localities import Localities, locality_problems
 from xds_server.upstreams.model.nodes import NodeSelector
 from xds_server.upstreams.model.raw import RawCluster, raw_cluster
 from xds_server.upstreams.model.scalars import Duration, Hostname, Labels, Name, OneLine, PositiveDuration, Text
 from xds_server.upstreams.model.target import Target
-from xds_server.upstreams.model.traffic import HASH_KINDS, HashKey, Limits, Retries, SlowStart, Tls
+from xds_server.upstreams.model.tls import Tls, tls_contradictions
+from xds_server.upstreams.model.traffic import HASH_KINDS, HashKey, Limits, Retries, SlowStart
+from xds_server.upstreams.model.traffic_rules import (
+    limits_contradictions,
+    protocol_contradictions,
+    retries_contradictions,
+)
 
 Algorithm = Literal["round-robin", "weighted-round-robin", "least-connections", "random", "ring-hash", "maglev"]
 HASHING = ("ring-hash", "maglev")
@@ -86,12 +93,20 @@ class Upstream(Definition):
     Envoy: `RouteAction.auto_host_rewrite` with `Endpoint.hostname`."""
     tls: Tls | None = None
     """TLS to the targets. Default: none. Envoy: `Cluster.transport_socket`."""
+    proxy_protocol: Literal["v1", "v2"] | None = None
+    """The PROXY protocol, by which targets learn the client's address, at the beginning of each connection: those of one
+    client are then not used for another. Probes begin with it too. Default: none.
+    Envoy: `envoy.transport_sockets.upstream_proxy_protocol`."""
     connect_timeout: PositiveDuration = timedelta(seconds=5)
     """Time to open a connection. Default: 5s. Envoy: `Cluster.connect_timeout`."""
     timeout: Duration = timedelta(0)
-    """Time for a request and its whole answer, uploading included; 0s is none. Whatever it is, an answer may stand still for
-    5m, or for this time where it is longer. On a static listener: time for each try, and 5m of standing still.
-    Default: 0s. Envoy: `RouteAction.timeout`, `RouteAction.idle_timeout` and `max_stream_duration`."""
+    """Time for a request and its whole answer, uploading included; 0s is none. A WebSocket is one request. On a static
+    listener: time for each try. Default: 0s. Envoy: `RouteAction.timeout` and `max_stream_duration`."""
+    idle_timeout: Duration | None = None
+    """How long a request and its answer may stand still, WebSockets too; 0s is for ever. On a static listener always 5m.
+    Default: 5m, or `timeout` where that is longer. Envoy: `RouteAction.idle_timeout`."""
+    keepalive: Keepalive = Keepalive()
+    """Connections to targets between requests. Default: open until idle for 1h."""
     retries: Retries | None = None
     """Retries of failed requests. Default: none. Envoy: `RetryPolicy`."""
     resolve: Literal["control-plane", "envoy"] = "control-plane"
@@ -227,7 +242,11 @@ def _protocol(upstream: Upstream) -> Iterator[Problem]:
         message = "auto chooses by ALPN, which needs tls: use http1 or http2, or add tls"
         yield Problem(("protocol",), message, (("tls",),))
     if tls is not None:
-        yield from _tls(tls, upstream.targets)
+        yield from tls_contradictions(tls, upstream.targets)
+    yield from limits_contradictions(upstream.limits)
+    if upstream.retries is not None:
+        yield from retries_contradictions(upstream.retries, upstream.timeout)
+    yield from protocol_contradictions(upstream)
     if protocol == "tcp":
         http_only = {
             "retries": upstream.retries,
@@ -242,15 +261,3 @@ def _protocol(upstream: Upstream) -> Iterator[Problem]:
             if not key.source_ip:
                 about = (("protocol",), ("hash_on", index, "source_ip"))
                 yield Problem(("hash_on", index), "plain TCP can be hashed by source_ip only", about)
-
-
-def _tls(tls: Tls, targets: tuple[Target, ...]) -> Iterator[Problem]:
-    if (tls.cert_file is None) != (tls.key_file is None):
-        there, missing = ("cert_file", "key_file") if tls.cert_file else ("key_file", "cert_file")
-        yield Problem(("tls", missing), "cert_file and key_file go together", (("tls", there),))
-    if tls.ca_file and not tls.verify:
-        yield Problem(("tls", "ca_file"), "ca_file has no meaning with verify: false", (("tls", "verify"),))
-    unnamed = next((index for index, target in enumerate(targets) if not target.needs_resolving), None)
-    if tls.verify and not tls.sni and unnamed is not None:
-        message = "a target given by IP address has no name to verify: set sni, or verify: false"
-        yield Problem(("tls", "sni"), message, (("targets", unnamed, "host"), ("tls", "verify")))

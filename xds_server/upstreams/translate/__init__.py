@@ -23,6 +23,7 @@ from xds_server.upstreams.translate.resources import (
     endpoints_near,
     endpoints_resource,
     listener_resource,
+    secret_resources,
 )
 from xds_server.upstreams.translate.routes import (
     ROUTES_NAME,
@@ -30,12 +31,14 @@ from xds_server.upstreams.translate.routes import (
     route_configuration,
     virtual_host,
 )
+from xds_server.upstreams.translate.secrets import HeldSecrets, held_secrets, secrets
 
 __all__ = [
     "NOWHERE",
     "ROUTES_NAME",
     "Addresses",
     "Dialect",
+    "HeldSecrets",
     "Host",
     "OverrideError",
     "Place",
@@ -48,11 +51,14 @@ __all__ = [
     "endpoints_near",
     "endpoints_resource",
     "envoy_resolves",
+    "held_secrets",
     "is_enabled",
     "listener",
     "listener_resource",
     "nearest_first",
     "places_of",
     "route_configuration",
+    "secret_resources",
+    "secrets",
     "virtual_host",
 ]

@@ -5,12 +5,10 @@ from typing import Any
 from envoy.config.cluster.v3 import circuit_breaker_pb2
 from envoy.config.core.v3 import base_pb2
 
-from xds_server.upstreams.model import Limits
+from xds_server.upstreams.model import Limits, RetryBudget
 
 _UNLIMITED = 4_294_967_295
 _PRIORITIES = (base_pb2.RoutingPriority.DEFAULT, base_pb2.RoutingPriority.HIGH)
-_RETRY_BUDGET_PERCENT = 20
-_MIN_RETRY_CONCURRENCY = 3
 
 
 def circuit_breakers(limits: Limits) -> Any:
@@ -35,6 +33,7 @@ def _thresholds(limits: Limits, priority: int) -> Any:
     if limits.max_retries is not None:
         thresholds.max_retries.value = limits.max_retries
     else:
-        thresholds.retry_budget.budget_percent.value = _RETRY_BUDGET_PERCENT
-        thresholds.retry_budget.min_retry_concurrency.value = _MIN_RETRY_CONCURRENCY
+        budget = limits.retry_budget or RetryBudget()
+        thresholds.retry_budget.budget_percent.value = budget.percent
+        thresholds.retry_budget.min_retry_concurrency.value = budget.min_concurrency
     return thresholds

@@ -15,6 +15,7 @@ from xds_server.upstreams.translate.dns_cluster import discover_by_dns
 from xds_server.upstreams.translate.endpoints import eds_name, envoy_resolves
 from xds_server.upstreams.translate.health_checks import health_check
 from xds_server.upstreams.translate.http_protocol import HTTP_PROTOCOL_OPTIONS, http_protocol_options
+from xds_server.upstreams.translate.keepalive import tcp_keepalive
 from xds_server.upstreams.translate.load_balancing import common_lb_config, load_balancing_policy
 from xds_server.upstreams.translate.messages import duration, packed
 from xds_server.upstreams.translate.outlier_detection import outlier_detection
@@ -48,8 +49,10 @@ def cluster(upstream: Upstream, dialect: Dialect = Dialect.ADS) -> Any:
     if upstream.protocol != "tcp":
         options = packed(http_protocol_options(upstream))
         message.typed_extension_protocol_options[HTTP_PROTOCOL_OPTIONS].CopyFrom(options)
-    if upstream.tls is not None:
-        message.transport_socket.CopyFrom(transport_socket(upstream, upstream.tls))
+    if (socket := transport_socket(upstream, dialect)) is not None:
+        message.transport_socket.CopyFrom(socket)
+    if upstream.keepalive.tcp is not None:
+        message.upstream_connection_options.tcp_keepalive.CopyFrom(tcp_keepalive(upstream.keepalive.tcp))
     override(message, upstream.envoy)
     return message
 

@@ -69,6 +69,11 @@ def _problems(upstream: Upstream) -> Iterator[str]:
             "tls: gRPC clients with insecure credentials would send plaintext to these targets: have them go through an "
             "Envoy, or give them an upstream of their own whose targets take plaintext"
         )
+    if upstream.proxy_protocol is not None:
+        yield (
+            "proxy_protocol: gRPC clients connect without the PROXY protocol, which these targets wait for: have them go "
+            "through an Envoy, or give them an upstream of their own"
+        )
     if envoy_resolves(upstream) and len(upstream.targets) > 1:
         yield (
             "resolve: a gRPC client resolves the host name of a single target only, and this upstream has "

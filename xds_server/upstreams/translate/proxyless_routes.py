@@ -11,9 +11,10 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
-from xds_server.upstreams.model import HashKey, Retries, Upstream
+from xds_server.upstreams.model import BackOff, HashKey, Retries, Upstream
 from xds_server.upstreams.model.upstream import HASHING
 from xds_server.upstreams.translate.messages import duration, from_ads, packed
+from xds_server.upstreams.translate.retries import retry_back_off
 
 GRPC_RETRY_CONDITIONS: Final = ("cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable")
 """What gRPC retries when it is told to (A44)."""
@@ -49,6 +50,8 @@ def proxyless_routes(upstream: Upstream) -> Any:
     if upstream.retries is not None and (conditions := grpc_retry_conditions(upstream.retries)):
         action.retry_policy.retry_on = ",".join(conditions)
         action.retry_policy.num_retries.value = upstream.retries.attempts
+        if upstream.retries.back_off != BackOff():
+            action.retry_policy.retry_back_off.CopyFrom(retry_back_off(upstream.retries.back_off))
     if upstream.algorithm in HASHING:
         keys = [key for key in hash_keys(upstream) if is_hashed(key)]
         for index, key in enumerate(keys):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from xds_server.upstreams.model import Limits, PassiveHealthCheck, Upstream
+from xds_server.upstreams.model import Limits, PassiveHealthCheck, Retries, Upstream
 from xds_server.upstreams.model.base import Definition
 from xds_server.upstreams.model.upstream import HASHING
 from xds_server.upstreams.translate.endpoints import envoy_resolves
@@ -116,13 +116,24 @@ def _requests(upstream: Upstream) -> Iterator[str]:
         yield "connect_timeout: gRPC clients have their own: not applied"
     if upstream.timeout:
         yield f"timeout: gRPC clients end RPCs up to {TIMEOUT_MARGIN.seconds} s later than this"
-    if upstream.retries is None:
-        return
+    if upstream.idle_timeout is not None:
+        yield "idle_timeout: gRPC clients let RPCs stand still: only timeout and their own deadlines end them"
+    if _is_set(upstream, "keepalive"):
+        yield "keepalive: connections of gRPC clients are kept as their channel says: not applied"
+    if upstream.retries is not None:
+        yield from _retries(upstream.retries)
+
+
+def _retries(retries: Retries) -> Iterator[str]:
     known = (*GRPC_RETRY_CONDITIONS, *TRANSPARENT_RETRY_CONDITIONS)
-    if lost := [condition for condition in dict.fromkeys(upstream.retries.on) if condition not in known]:
+    if lost := [condition for condition in dict.fromkeys(retries.on) if condition not in known]:
         yield f"retries.on: gRPC retries by its own status codes: not retried on {', '.join(lost)} (consider unavailable)"
-    if upstream.retries.attempts > MOST_RETRIES:
+    if retries.attempts > MOST_RETRIES:
         yield f"retries.attempts: gRPC makes {MOST_RETRIES} retries at most"
+    if retries.statuses:
+        yield "retries.statuses: gRPC retries by its own status codes: HTTP statuses are left out"
+    if retries.per_try_timeout is not None:
+        yield "retries.per_try_timeout: gRPC has no time for each try: not applied"
 
 
 def _is_set(definition: Definition, field: str) -> bool:

@@ -8,6 +8,7 @@ from xds_server.upstreams.translate.dialect import Dialect
 from xds_server.upstreams.translate.endpoints import Addresses, endpoints
 from xds_server.upstreams.translate.listener import listener
 from xds_server.upstreams.translate.localities import Place, nearest_first
+from xds_server.upstreams.translate.secrets import HeldSecrets, secrets
 from xds_server.xds.resource import ENDPOINTS, Resource
 
 
@@ -36,3 +37,8 @@ def endpoints_near(assignment: Resource, place: Place) -> Resource:
 def listener_resource(gateway: Gateway, dialect: Dialect = Dialect.ADS) -> Resource:
     """The gateway's Listener."""
     return Resource.of(listener(gateway, dialect))
+
+
+def secret_resources(upstream: Upstream, held: HeldSecrets) -> list[Resource]:
+    """The upstream's Secrets: see `secrets`."""
+    return [Resource.of(secret) for secret in secrets(upstream, held)]

@@ -16,7 +16,8 @@ ROUTES_NAME: Final = "xds-server"
 """Name of the RouteConfiguration."""
 
 IDLE_TIMEOUT: Final = timedelta(minutes=5)
-"""How long an answer may stand still. There is no other limit unless `timeout` is set: model servers stream for minutes."""
+"""How long an answer may stand still unless told. There is no other limit unless `timeout` is set: model servers stream for
+minutes."""
 
 
 def virtual_host(upstream: Upstream) -> Any:
@@ -29,7 +30,7 @@ def virtual_host(upstream: Upstream) -> Any:
     action = route_components_pb2.RouteAction(
         cluster=upstream.name,
         timeout=duration(upstream.timeout),  # 0s is none; when absent, Envoy cuts every answer at 15 s
-        idle_timeout=duration(max(IDLE_TIMEOUT, upstream.timeout)),
+        idle_timeout=duration(_idle_timeout(upstream)),
     )
     if upstream.retries is not None:
         action.retry_policy.CopyFrom(retry_policy(upstream.retries))
@@ -41,6 +42,10 @@ def virtual_host(upstream: Upstream) -> Any:
     route = route_components_pb2.Route(match=route_components_pb2.RouteMatch(prefix="/"), route=action)
     domains = [upstream.name, *sorted(upstream.hostnames)]
     return route_components_pb2.VirtualHost(name=upstream.name, domains=domains, routes=[route])
+
+
+def _idle_timeout(upstream: Upstream) -> timedelta:
+    return max(IDLE_TIMEOUT, upstream.timeout) if upstream.idle_timeout is None else upstream.idle_timeout
 
 
 def route_configuration(virtual_hosts: Iterable[Any]) -> Any:
