@@ -49,7 +49,7 @@ EDITS = {
     "probe-hostname": of_target(
         {}, {"health_check": {"hostname": "x"}}, "cluster rebuild, endpoints", PROBED, **CHECKED
     ),
-    "probe-of-none": of_target({}, {"health_check": {"port": 9}}, "nothing"),
+    "probe-of-none": of_target({}, {"health_check": {"disabled": True}}, "nothing"),
     "failover": Edit({}, {"failover": "proportional"}, "nothing"),
     "description": Edit({}, {"description": "words", "labels": {"a": "b"}}, "nothing"),
     "hash-of-none": Edit({}, {"hash_on": [{"path": True}]}, "nothing"),
