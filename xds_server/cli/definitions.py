@@ -57,10 +57,8 @@ def validate(
     if problems:
         raise typer.Exit(1)
     if checked.secrets and secrets_dir is None:
-        names = ", ".join(sorted(checked.secrets))
-        typer.echo(
-            f"not checked, without --secrets-dir: {len(checked.secrets)} secret(s) that they name: {names}", err=True
-        )
+        names = ", ".join(sorted(checked.secrets)[:NAMES])
+        typer.echo(f"not checked without --secrets-dir: {len(checked.secrets)} secret(s): {names}", err=True)
     typer.echo(f"sound: {len(checked.upstreams)} upstream(s), {len(checked.gateways)} gateway(s)", err=True)
 
 
