@@ -258,3 +258,19 @@ def test_no_command_ends_in_a_traceback_when_its_reader_leaves(good: Path) -> No
     command = f"{sys.executable} -m xds_server schema | head -c 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert "Traceback" not in done.stderr
+
+
+def test_validate_checks_secrets_where_it_is_told_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "held.yaml"
+    target = "targets: [{host: 10.0.0.1, port: 443}]"
+    path.write_text(f"upstreams:\n  - name: held\n    tls: {{sni: a.internal, ca: corporate}}\n    {target}\n")
+    done = run("validate", path)
+    assert done.returncode == 0
+    assert "not checked without --secrets-dir: 1 secret(s): corporate" in done.stderr
+    done = run("validate", path, "--secrets-dir", tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"{path}:3: upstreams[0].tls.ca: secret 'corporate': {tmp_path}/corporate/ca.crt")
+    (tmp_path / "corporate").mkdir()
+    certificates = Path(__file__).parents[1] / "envoy" / "certs"
+    (tmp_path / "corporate" / "ca.crt").write_bytes((certificates / "ca.pem").read_bytes())
+    assert run("validate", path, "--secrets-dir", tmp_path).returncode == 0

@@ -72,7 +72,14 @@ def grpc_backend() -> Iterator[GrpcBackend]:
 
 
 @pytest.fixture(scope="module")
-def envoy(grpc_backend: GrpcBackend) -> Iterator[TranslatedEnvoy]:
+def secure_backend() -> Iterator[GrpcBackend]:
+    pair = ((CERTIFICATES / "server.key").read_bytes(), (CERTIFICATES / "server.pem").read_bytes())
+    with GrpcBackend("secure", grpc.ssl_server_credentials([pair])) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def envoy(grpc_backend: GrpcBackend, secure_backend: GrpcBackend) -> Iterator[TranslatedEnvoy]:
     with ExitStack() as stack:
         sockets = stack.enter_context(RawServer(upgrade))
         plain = stack.enter_context(RawServer(answer_who_asks))
@@ -81,8 +88,10 @@ def envoy(grpc_backend: GrpcBackend) -> Iterator[TranslatedEnvoy]:
         tls = {"sni": "payments.internal", "ca_file": str(CERTIFICATES / "ca.pem")}
         probed = {"health_checks": {"active": {"interval": "100ms"}}}
         grpc_target = {"host": grpc_backend.host, "port": grpc_backend.port}
+        secure_target = {"host": secure_backend.host, "port": secure_backend.port}
         upstreams: list[dict[str, Any]] = [
             {"name": "grpc", "protocol": "http2", "targets": [grpc_target]},
+            {"name": "by-alpn", "protocol": "auto", "tls": tls, "targets": [secure_target]},
             {"name": "grpc-nobody", "protocol": "http2"},
             {"name": "websocket", "targets": [sockets.target]},
             {"name": "who-v1", "proxy_protocol": "v1", "targets": [plain.target], **probed},
@@ -121,6 +130,13 @@ def test_unary_calls(envoy: TranslatedEnvoy, grpc_backend: GrpcBackend, listener
     with channel(envoy, listener, "grpc-nobody") as opened, pytest.raises(grpc.RpcError) as nobody:
         opened.unary_unary("/test.Echo/Call")(b"", timeout=10)
     assert nobody.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@LISTENERS
+@pytest.mark.feature(SECTION, "with protocol auto, targets that offer HTTP/2 by ALPN are spoken to in it")
+def test_http2_by_alpn(envoy: TranslatedEnvoy, listener: str) -> None:
+    with channel(envoy, listener, "by-alpn") as opened:
+        assert opened.unary_unary("/test.Echo/Call")(b"", timeout=10) == b"secure"
 
 
 @LISTENERS

@@ -57,17 +57,22 @@ def envoy(backends: Backends) -> Iterator[TranslatedEnvoy]:
         yield started
 
 
+@pytest.mark.feature("Gateways", "host names, whatever their case and port, and suffixes lead to their upstream")
 @pytest.mark.parametrize("host", ["plain", "shop.example", "SHOP.example", "x.y.shop.example", "plain:8080", "plain."])
 def test_host_names_lead_to_their_upstream(envoy: TranslatedEnvoy, host: str) -> None:
     assert envoy.ask(host).backend == "a"
 
 
 @LISTENERS
+@pytest.mark.feature("Gateways", "a host that no upstream answers for is 404")
 def test_an_unknown_host_is_404(envoy: TranslatedEnvoy, listener: str) -> None:
     assert envoy.ask("unknown", listener=listener).status == 404
 
 
 @LISTENERS
+@pytest.mark.feature(
+    "Protocols and TLS", "targets see the client's Host, their own name, or a text, as host_header says"
+)
 @pytest.mark.parametrize(
     ("upstream", "seen"),
     [("host-text", "text.example"), ("host-target", "backend.example"), ("host-keep", "host-keep")],
@@ -80,6 +85,7 @@ def test_targets_see_the_host_header_that_is_wanted(
 
 
 @LISTENERS
+@pytest.mark.feature("Limits, retries and timeouts", "an answer that takes longer than timeout is 504")
 def test_an_answer_that_takes_longer_than_the_timeout_is_504(
     envoy: TranslatedEnvoy, backends: Backends, listener: str
 ) -> None:
@@ -93,6 +99,7 @@ def test_an_answer_that_takes_longer_than_the_timeout_is_504(
 
 
 @LISTENERS
+@pytest.mark.feature("Limits, retries and timeouts", "a retry goes to another target")
 def test_a_retry_goes_to_another_target(envoy: TranslatedEnvoy, backends: Backends, listener: str) -> None:
     backends["a"].status = 500
     try:
@@ -102,6 +109,7 @@ def test_a_retry_goes_to_another_target(envoy: TranslatedEnvoy, backends: Backen
         backends["a"].status = 200
 
 
+@pytest.mark.feature("Protocols and TLS", "targets that speak HTTP/2 are probed and asked in it")
 def test_targets_that_speak_http2_are_probed_and_asked_in_http2(envoy: TranslatedEnvoy) -> None:
     assert envoy.ask("http2").backend == "a"
     assert set(envoy.envoy.endpoints("http2").values()) == {"HEALTHY"}

@@ -20,8 +20,10 @@ class GrpcBackend:
 
     host = "127.0.0.1"
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, credentials: grpc.ServerCredentials | None = None) -> None:
+        """`credentials`: for TLS; None for plain text."""
         self.name = name
+        self._credentials = credentials
         self.port = 0
         self.calls = 0
         """RPCs that began here, retries included."""
@@ -56,7 +58,11 @@ class GrpcBackend:
             "Stream": grpc.unary_stream_rpc_method_handler(self._stream),
         }
         server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Echo", handlers)])
-        self.port = server.add_insecure_port(f"{self.host}:{self.port}")
+        address = f"{self.host}:{self.port}"
+        if self._credentials is not None:
+            self.port = server.add_secure_port(address, self._credentials)
+        else:
+            self.port = server.add_insecure_port(address)
         await server.start()
         self._server = server
 

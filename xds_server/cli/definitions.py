@@ -66,10 +66,8 @@ def validate(
     for warning in surprising:
         typer.echo(str(warning))
     if checked.secrets and secrets_dir is None:
-        names = ", ".join(sorted(checked.secrets))
-        typer.echo(
-            f"not checked, without --secrets-dir: {len(checked.secrets)} secret(s) that they name: {names}", err=True
-        )
+        names = ", ".join(sorted(checked.secrets)[:NAMES])
+        typer.echo(f"not checked without --secrets-dir: {len(checked.secrets)} secret(s): {names}", err=True)
     counted = f"{len(checked.upstreams)} upstream(s), {len(checked.gateways)} gateway(s)"
     typer.echo(f"sound: {counted}" + (f", {len(surprising)} warning(s)" if surprising else ""), err=True)
 

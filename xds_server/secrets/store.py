@@ -85,10 +85,11 @@ class SecretStore:
         for key, (seen, content) in found.items():
             if before[key] is not None and key not in self._seen:
                 continue  # dropped meanwhile
+            if key in self._held:
+                _tell(key, before[key], seen)
             if content is not None and self._held.get(key) != content:
                 self._held[key] = content
                 changed.add(key)
-            self._tell(key, self._seen.get(key), seen)
             self._seen[key] = seen
         return frozenset(changed)
 
@@ -110,11 +111,12 @@ class SecretStore:
                 found[key] = _Seen(now, settled, f"secret {key[1]!r}: {error}"), None
         return found
 
-    def _tell(self, key: Key, before: _Seen | None, now: _Seen) -> None:
-        """In the log, for those that are in use: what was refused for want of one is told by who refused it."""
-        if before is None or before.problem == now.problem or key not in self._held:
-            return
-        if now.problem:
-            log.error("secret.broken", secret=key[1], problem=now.problem, last_good_serves=True)
-        else:
-            log.info("secret.mended", secret=key[1])
+
+def _tell(key: Key, before: _Seen | None, now: _Seen) -> None:
+    """In the log, of one that is in use: what was refused for want of one is told by who refused it."""
+    if before is None or before.problem == now.problem:
+        return
+    if now.problem:
+        log.error("secret.broken", secret=key[1], problem=now.problem, last_good_serves=True)
+    else:
+        log.info("secret.mended", secret=key[1])

@@ -9,7 +9,7 @@ from xds_server.upstreams.model.base import Definition, Problem
 from xds_server.upstreams.model.scalars import AltName, OneLine, SecretName, ServerName
 from xds_server.upstreams.model.target import Target
 
-_NEVER_TOGETHER = (("certificate", "cert_file"), ("certificate", "key_file"), ("ca", "ca_file"))
+_NEVER_TOGETHER = (("certificate", "cert_file"), ("ca", "ca_file"))
 
 
 class Tls(Definition):
