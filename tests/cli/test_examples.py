@@ -14,6 +14,14 @@ def test_there_are_examples() -> None:
     assert {path.name for path in EXAMPLES} >= {"quickstart.yaml", "failover.yaml", "sticky.yaml", "tcp.yaml"}
 
 
+def test_all_of_them_can_be_served_together() -> None:
+    checked = check_files([path.parent for path in EXAMPLES[:1]])
+    assert checked.problems == []
+    assert len(checked.upstreams) >= len(EXAMPLES)
+    ports = [placed.value.port for placed in checked.gateways.values()]
+    assert len(set(ports)) == len(ports), "one Envoy has room for all"
+
+
 @pytest.mark.envoy
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_is_sound(path: Path) -> None:
