@@ -35,22 +35,22 @@ def validate(
     ] = False,
 ) -> None:
     """Check definition files. Prints each problem as file:line: field: message and exits 1 when there is one."""
-    from xds_server.cli.with_envoy import check_with_envoy
+    from xds_server.cli.with_envoy import check_with_envoy, envoy_version
     from xds_server.delivery.checking import check_files
     from xds_server.testing.binary import EnvoyNotFoundError
 
     checked = check_files(paths)
-    problems = checked.problems
+    problems, sound = checked.problems, "sound"
     if with_envoy and not problems:
         try:
-            problems = check_with_envoy(checked)
+            problems, sound = check_with_envoy(checked), f"sound, and {envoy_version()} takes it"
         except EnvoyNotFoundError as error:
             fail(str(error))
     for problem in problems:
         typer.echo(str(problem))
     if problems:
         raise typer.Exit(1)
-    typer.echo(f"sound: {len(checked.upstreams)} upstream(s), {len(checked.gateways)} gateway(s)", err=True)
+    typer.echo(f"{sound}: {len(checked.upstreams)} upstream(s), {len(checked.gateways)} gateway(s)", err=True)
 
 
 def translate(
