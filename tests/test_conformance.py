@@ -32,6 +32,7 @@ def test_the_page_is_made_of_outcomes_and_can_be_read_back() -> None:
     assert "[a.py](../tests/a.py): `test_S1_x` | known gap: why; passed |" in text
     assert "[b.py](../tests/b.py): `test_rows[S2_B1-some row]` | passed |" in text
     assert conformance.rows_of(text) == conformance.rows(outcomes)
+    assert [text.count(f"| item | {column} |") for column in ("what holds", "mistake that is not made")] == [5, 1]
 
 
 @pytest.mark.parametrize(

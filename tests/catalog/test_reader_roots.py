@@ -23,10 +23,21 @@ class TestRoots:
             assert not loaded.scan().change
             assert loaded.told == [(folder.name, "")]
             assert loaded.last.problems[0].line == 0
+            assert loaded.last.problems[0].message.endswith("(what was read from here before stays in force)")
             folder.mkdir(exist_ok=True)  # the second time it exists, and holds nothing
         (folder / "a.yaml").write_text(text("a", port=81))
         loaded.scan()
         assert (loaded.ports, loaded.told) == ({"a": 81}, [])
+
+    def test_a_root_that_was_never_there_is_waited_for(self, folder: Path, reading: Any, text: Text) -> None:
+        late = folder / "late"
+        read = reading(late)
+        assert not read.scan().ready
+        (problem,) = read.last.problems
+        assert problem.message.endswith("(it is waited for)")
+        late.mkdir()
+        (late / "a.yaml").write_text(text("a"))
+        assert read.scan().ready
 
     def test_a_root_file_that_vanishes_takes_nothing_with_it(self, folder: Path, reading: Any, text: Text) -> None:
         one, other = folder / "one.yaml", folder / "other.yaml"

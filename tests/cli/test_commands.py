@@ -1,6 +1,7 @@
 """The commands as users run them: what they print, where, and with which exit code."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -98,6 +99,7 @@ def test_validate_warns_of_what_will_surprise_and_accepts_it(tmp_path: Path) -> 
 def test_validate_with_envoy_loads_everything(good: Path) -> None:
     done = run("validate", good, "--with-envoy")
     assert (done.returncode, done.stdout) == (0, "")
+    assert re.fullmatch(r"sound, and Envoy 1\.\d+\.\d+ takes it: 1 upstream\(s\), 1 gateway\(s\)\n", done.stderr)
 
 
 @pytest.mark.envoy

@@ -99,7 +99,7 @@ async def test_a_change_that_does_not_concern_a_group_leaves_its_snapshot_alone(
     assert snapshot.touched == {ENDPOINTS: frozenset({"b"})}
 
 
-async def test_what_envoy_would_refuse_keeps_its_last_good_state_and_is_reported() -> None:
+async def test_P22_what_envoy_would_refuse_keeps_its_last_good_state_and_is_reported() -> None:
     publisher = Publisher()
     await publisher.apply(change(upstream("a", "10.0.0.1")))
     with capture_logs() as logs:

@@ -25,6 +25,8 @@ _IN_NAME = re.compile(rf"test_((?:{_ITEM}_)+)")
 _IN_ROW = re.compile(rf"(?:^|-)((?:{_ITEM}_)*{_ITEM})(?=-|$)")
 COLLECTED = pytest.StashKey[list[str]]()
 """Where a run of the whole suite has its node ids."""
+MISTAKES = "B"
+"""The chapter whose items are not what holds, but what must not happen."""
 CHAPTERS = {
     "S": "State of the world",
     "D": "Incremental",
@@ -136,7 +138,8 @@ def page(outcomes: Mapping[str, str]) -> str:
     table = rows(outcomes)
     for letter, title in CHAPTERS.items():
         text.append(f"\n## {letter}: {title}\n")
-        text.append("| item | what holds | shown by, or why not | result |\n|---|---|---|---|")
+        column = "mistake that is not made" if letter == MISTAKES else "what holds"
+        text.append(f"| item | {column} | shown by, or why not | result |\n|---|---|---|---|")
         for item, (line, shown) in table.items():
             if item[0] == letter:
                 text.append(f"| {item} | {line} | {shown} | {'; '.join(sorted(results.get(item, ())))} |")

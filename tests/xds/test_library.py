@@ -1,6 +1,8 @@
 """The library on its own: the example, versions that callers give, and what no part of it needs."""
 
 import re
+import signal
+import socket
 import subprocess
 import sys
 from dataclasses import fields
@@ -23,7 +25,7 @@ def code_lines(path: Path) -> int:
 @pytest.mark.envoy
 def test_the_example_serves_an_envoy_and_changes_it_live(root: Path) -> None:
     example = root / "examples" / "library.py"
-    assert code_lines(example) <= 30, "short enough to be read at a glance"
+    assert code_lines(example) <= 45, "short enough to be read at a glance"
     with Backend("one") as one, Backend("two") as two:
         server = subprocess.Popen(
             [sys.executable, example, "127.0.0.1:0", one.address],
@@ -40,17 +42,37 @@ def test_the_example_serves_an_envoy_and_changes_it_live(root: Path) -> None:
             with EnvoyProcess(bootstrap) as envoy:
                 envoy.wait_for_endpoints("hello", {one.address: "HEALTHY"})
                 assert send(envoy.listener_port("static"), "hello", 10) == {"one": 10}
-                server.stdin.write(f"{two.address}\n")
+                server.stdin.write(f"nonsense\n127.0.0.1:99999\n{two.address}\n")
                 server.stdin.flush()
                 envoy.wait_for_endpoints("hello", {two.address: "HEALTHY"})
                 assert send(envoy.listener_port("static"), "hello", 10) == {"two": 10}
+            server.send_signal(signal.SIGINT)  # its input stays open
+            assert server.wait(10) == 0
             _, said = server.communicate(timeout=10)
-            assert server.returncode == 0
+            assert said.count("ignored: ") == 2
+            assert "Traceback" not in said
             assert "sent Cluster" in said
             assert "acknowledged ClusterLoadAssignment" in said
         finally:
             server.kill()
             server.wait()
+
+
+def test_the_example_says_what_it_cannot_do_in_one_sentence(root: Path) -> None:
+    def said(*args: str) -> str:
+        command = [sys.executable, str(root / "examples" / "library.py"), *args]
+        done = subprocess.run(command, input="", capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    assert said().startswith("usage: ")
+    assert "invalid literal" in said("127.0.0.1:0", "x")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert f"cannot listen on {address}" in said(address, "127.0.0.1:8001")
 
 
 def test_S10_S68_callers_may_give_versions_of_their_own(either: Client) -> None:

@@ -156,7 +156,7 @@ for answer in channel.stream_stream(SOTW)(requests()):
 """
 
 
-async def test_B28_P13_a_frozen_client_is_found_and_its_stream_closed() -> None:
+async def test_B28_P13_P14_a_frozen_client_is_found_and_its_stream_closed() -> None:
     closed = asyncio.Event()
     limits = Limits(keepalive_time=1, keepalive_timeout=1)
     async with serving(limits=limits, observe=lambda e: e.kind == "closed" and closed.set()) as (server, channel):
@@ -183,7 +183,7 @@ async def test_B28_P13_a_frozen_client_is_found_and_its_stream_closed() -> None:
             await client.wait()
 
 
-async def test_P12_P14_B29_frequent_pings_do_not_cut_a_stream() -> None:
+async def test_P12_B29_frequent_pings_do_not_cut_a_stream() -> None:
     server = DiscoveryServer()
     server.set_snapshot(Snapshot.of([cluster("a")]))
     port = await server.start()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ from scripted_client import cluster, endpoints, listener, routes, web
 
 from xds_server.management.http import HttpServer, http_app
 from xds_server.xds import CLUSTER, ENDPOINTS, AddressInUseError, DiscoveryServer, Node, Resource, Snapshot
-from xds_server.xds.rest import MAX_BODY, rest_app
+from xds_server.xds.rest import MAX_BODY, PATHS, rest_app
 
 NODE = {"id": "n", "cluster": "c", "extensions": [{"name": "x", "category": "y"}], "user_agent_name": "envoy"}
 
@@ -61,6 +62,17 @@ async def test_V16_V17_a_poller_gets_what_it_asks_for(
     assert data["version_info"]
     assert {entry["@type"] for entry in data["resources"]} == {data["type_url"]}
     assert (await poll(http, path, *asked, version=data["version_info"])).status_code == 304
+
+
+async def test_V16_a_path_that_there_is_not_is_told_those_that_there_are(http: httpx.AsyncClient, root: Path) -> None:
+    answer = await poll(http, "cluster")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    guide = (root / "docs" / "library.md").read_text(encoding="utf-8")
+    for path in PATHS:
+        assert path in answer.json()["detail"]
+        assert f"`{path}`" in guide
+    assert (await http.get("/v3/discovery:clusters")).status_code == 405
 
 
 async def test_V16_every_type_has_its_path(server: DiscoveryServer, http: httpx.AsyncClient) -> None:

@@ -22,10 +22,10 @@ Signature = tuple[int, ...]
 
 
 class Listing(NamedTuple):
-    """Every definition file that exists, by path, and every root that has none (missing, empty or unreadable)."""
+    """Every definition file that exists, by path, and why each root that has none has none: missing, empty or unreadable."""
 
     files: dict[str, Signature]
-    absent: dict[str, FileProblem]
+    absent: dict[str, str]
 
 
 class _Known(NamedTuple):
@@ -63,15 +63,15 @@ class FilesOnDisk:
 
     def _list(self) -> Listing:
         files: dict[str, Signature] = {}
-        absent: dict[str, FileProblem] = {}
+        absent: dict[str, str] = {}
         for root in self.roots:
             try:
                 found = {str(path): _signature(str(path)) for path in find_files(root)}
             except OSError as error:
-                absent[root] = _absent(root, f"cannot be read: {error.strerror}: {error.filename}")
+                absent[root] = f"cannot be read: {error.strerror}: {error.filename}"
                 continue
             if not found:
-                absent[root] = _absent(root, "holds no definition file; to serve nothing, write one with upstreams: []")
+                absent[root] = "holds no definition file; to serve nothing, write one with upstreams: []"
             files.update(found)
         return Listing(files, absent)
 
@@ -91,10 +91,6 @@ class FilesOnDisk:
         if known and known.digest == digest:
             return known._replace(signature=signature, settled=settled)
         return _Known(signature, digest, settled, parse(data, path))
-
-
-def _absent(root: str, what: str) -> FileProblem:
-    return FileProblem(root, 0, "", f"{what} (what was read from here before stays in force)")
 
 
 def _signature(path: str) -> Signature:

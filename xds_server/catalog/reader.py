@@ -59,7 +59,7 @@ class Reader:
     def scan(self) -> Scan:
         """Look at the files, and put in force what is sound. Never raises for anything that a file can hold."""
         self._disk.refresh()
-        problems = list(self._disk.listing.absent.values())
+        problems = [self._absent(root) for root in self._disk.listing.absent]
         wanted = self._wanted(problems)
         self._refused = _give_way(wanted, self._good, self._refused, problems)
         change = Change()
@@ -93,11 +93,16 @@ class Reader:
                     wanted[path] = self._good[path]
         return wanted
 
+    def _absent(self, root: str) -> FileProblem:
+        """What is wrong with a root that has no file, and what follows: one that is in force was read before."""
+        after = "what was read from here before stays in force" if self._ready else "it is waited for"
+        return FileProblem(root, 0, "", f"{self._disk.listing.absent[root]} ({after})")
+
     def _not_deleted(self, path: str) -> list[FileProblem]:
         """Why a file that was not found is not deleted all the same; empty when it is."""
-        for root, problem in self._disk.listing.absent.items():
+        for root in self._disk.listing.absent:
             if PurePath(path).is_relative_to(root):
-                return [problem]
+                return [self._absent(root)]
         try:
             os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):

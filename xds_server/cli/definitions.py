@@ -47,15 +47,15 @@ def validate(
 
     What is legal and will surprise is printed in the same way, as a warning, and changes nothing about the exit code.
     """
-    from xds_server.cli.with_envoy import check_with_envoy
+    from xds_server.cli.with_envoy import check_with_envoy, envoy_version
     from xds_server.delivery.checking import check_files, warnings
     from xds_server.testing.binary import EnvoyNotFoundError
 
     checked = check_files(paths, secrets_dir)
-    problems = checked.problems
+    problems, sound = checked.problems, "sound"
     if with_envoy and not problems:
         try:
-            problems = check_with_envoy(checked)
+            problems, sound = check_with_envoy(checked), f"sound, and {envoy_version()} takes it"
         except EnvoyNotFoundError as error:
             fail(str(error))
     for problem in problems:
@@ -69,7 +69,7 @@ def validate(
         names = ", ".join(sorted(checked.secrets)[:NAMES])
         typer.echo(f"not checked without --secrets-dir: {len(checked.secrets)} secret(s): {names}", err=True)
     counted = f"{len(checked.upstreams)} upstream(s), {len(checked.gateways)} gateway(s)"
-    typer.echo(f"sound: {counted}" + (f", {len(surprising)} warning(s)" if surprising else ""), err=True)
+    typer.echo(f"{sound}: {counted}" + (f", {len(surprising)} warning(s)" if surprising else ""), err=True)
 
 
 def translate(

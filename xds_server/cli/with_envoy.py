@@ -34,6 +34,8 @@ ENDPOINTS: Final = ":endpoints"
 
 _DUMP: Final = re.compile(r":? *goo\.gle/debug.*")
 """Where a message is printed, behind a mark of protobuf's; its fields follow on further lines."""
+_VERSION: Final = re.compile(r"/(\d+\.\d+\.\d+)")
+"""In `envoy version: <commit>/1.40.0/Clean/RELEASE/BoringSSL`."""
 _BEHIND_DUMP: Final = re.compile(r"^: (.+)", re.MULTILINE)
 
 Definition = Placed[Upstream] | Placed[Gateway]
@@ -45,6 +47,15 @@ def check_with_envoy(checked: Checked) -> list[FileProblem]:
     resolved = resolve(upstreams)
     addresses = {name: found for upstream in upstreams for name, found in addresses_of(upstream, resolved).items()}
     return _refused([*checked.upstreams.values(), *checked.gateways.values()], addresses)
+
+
+def envoy_version() -> str:
+    """Which Envoy it was, for people: `Envoy 1.40.0`. Raises EnvoyNotFoundError."""
+    said = subprocess.run(
+        [str(find_envoy()), "--version"], capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
+    found = _VERSION.search(said.stdout)
+    return f"Envoy {found[1]}" if found else "Envoy"
 
 
 def _refused(definitions: Sequence[Definition], addresses: translate.Addresses) -> list[FileProblem]:

@@ -65,7 +65,12 @@ def rest_app(server: DiscoveryServer) -> Starlette:
 def rest_routes(server: DiscoveryServer) -> list[Route]:
     """Its routes, to be part of another application."""
     polls = _Polls(server)
-    return [Route(f"/v3/discovery:{path}", polls.endpoint(kind), methods=["POST"]) for path, kind in PATHS.items()]
+    known = [Route(f"/v3/discovery:{path}", polls.endpoint(kind), methods=["POST"]) for path, kind in PATHS.items()]
+    return [*known, Route("/v3/discovery:{path}", _unknown, methods=["POST"])]
+
+
+async def _unknown(_: Request) -> Response:
+    return _problem(404, "No such type", f"there are /v3/discovery: with {', '.join(PATHS)}")
 
 
 class _Polls:
