@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import conformance
+import features
 import pytest
 import recorder
 
@@ -26,6 +27,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     whole = {ROOT, ROOT / "tests"}.intersection(Path(argument).resolve() for argument in config.args)
     if whole and not (config.option.ignore or config.option.ignore_glob or config.option.lf):
         config.stash[conformance.COLLECTED] = [item.nodeid for item in items]
+        config.stash[features.COLLECTED] = features.proofs(items)
 
 
 @pytest.fixture(scope="session", autouse=True)
