@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from definitions import change
-from published_envoy import PublishedEnvoy
+from dns_server import DnsServer
+from one_port import backends_at
 from rig import Rig, target
 
 from xds_server.testing import Backend, Backends, Load
@@ -19,12 +19,17 @@ CHECKED: dict[str, Any] = {
     "health_checks": {"active": {"path": "/probe", "interval": "200ms", "timeout": "1s", "healthy_threshold": 1}}
 }
 SLOW = 0.2
-AT_ONCE = {"envoy": {"common_lb_config": {"update_merge_window": "0s"}}}
 
 
 @pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with Rig(tmp_path_factory.mktemp("rig")) as rig:
+def names() -> Iterator[DnsServer]:
+    with DnsServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def rig(names: DnsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with Rig(tmp_path_factory.mktemp("rig"), args=["--dns-servers", names.address]) as rig:
         yield rig
 
 
@@ -200,20 +205,22 @@ def test_editing_the_probe_port_of_a_target(rig: Rig, backends: Backends) -> Non
 @pytest.mark.feature(
     "Addresses and DNS", "a name whose addresses all change at once fails no request, with active checks"
 )
-def test_all_addresses_of_a_name_at_once() -> None:
-    with Backend("a", host="127.0.0.1") as a, Backend("b", host="127.0.0.2", port=a.port) as b, PublishedEnvoy() as rig:
-        rig.answers["db.example"] = (a.host,)
-        rig.apply(change({"name": "named", "targets": [{"host": "db.example", "port": a.port}], **CHECKED, **AT_ONCE}))
-        rig.has("named", {a.address: "HEALTHY"})
+def test_all_addresses_of_a_name_at_once(rig: Rig, names: DnsServer) -> None:
+    at_once = {"min_ttl": "100ms", "linger": "0s"}
+    with backends_at("127.0.0.1", "127.0.0.2") as (a, b):
+        names.set("db.test", A=[a.host], ttl=0)
+        rig.upstream("named", {"host": "db.test", "port": a.port}, dns=at_once, **CHECKED)
+        rig.serves("named", a)
+        rig.routes("named")
         b.delay = SLOW
         with rig.load("named") as load:
             load.wait_for(20)
-            rig.answers["db.example"] = (b.host,)
+            names.set("db.test", A=[b.host], ttl=0)
             rig.envoy.wait_until(lambda: rig.envoy.endpoints("named").keys() == {a.address, b.address}, 10, "both")
-            rig.has("named", {b.address: "HEALTHY"})
+            rig.serves("named", b)
             load.wait_for(8)
     assert load.failures == 0, load.errors
-    assert min(load.backends["a"], load.backends["b"]) > 0
+    assert min(load.backends[a.name], load.backends[b.name]) > 0
 
 
 @pytest.mark.feature(
