@@ -100,6 +100,8 @@ class Judge:
         """Take note of a request. Returns the event that must follow, if any."""
         ledger = self.ledgers.get(type_url)
         if ledger is None or not (ledger.requested or message.response_nonce):
+            if ledger is not None:
+                self._unsettle(type_url, ledger)
             ledger = self.ledgers[type_url] = Ledger()  # what was sent unasked counts if it is answered (S71)
         event = self._answer(ledger, message)
         side = self._side(type_url)
@@ -132,7 +134,8 @@ class Judge:
             ledger.may |= ledger.sent.keys()
         for name in [name for name in ledger.sent if not side.wants(name) and name not in ledger.asked]:
             del ledger.sent[name]
-        ledger.asked = {name for name in ledger.asked if side.wants(name)}
+        for names in (ledger.asked, ledger.refused_removals):
+            names.intersection_update([name for name in names if side.wants(name)])
         return event
 
     def _answer(self, ledger: Ledger, message: Any) -> str:
@@ -146,7 +149,8 @@ class Judge:
             return "acknowledged"
         ledger.rejections = True
         side.unsettled |= {"*"} if full else known.names
-        ledger.refused_removals |= known.removed - ledger.sent.keys()
+        asked = {name for name in known.removed if ledger.wildcard or name in ledger.names}
+        ledger.refused_removals |= asked - ledger.sent.keys()
         # They may refuse one for the other's sake.
         if len(known.names) > 1 and not known.second_try and not full:
             ledger.parked.append(set(known.names))
@@ -155,9 +159,12 @@ class Judge:
     def close(self) -> None:
         """The stream ends, with answers under way."""
         for type_url, ledger in self.ledgers.items():
-            full = not self.delta and type_url in FULL_SETS
-            for waiting in ledger.waiting.values():
-                self._side(type_url).unsettled |= {"*"} if full else waiting.names
+            self._unsettle(type_url, ledger)
+
+    def _unsettle(self, type_url: str, ledger: Ledger) -> None:
+        full = not self.delta and type_url in FULL_SETS
+        for waiting in ledger.waiting.values():
+            self._side(type_url).unsettled |= {"*"} if full else waiting.names
 
     # Before and after the server speaks
 
@@ -252,8 +259,7 @@ class Judge:
             for name in self_missing:
                 assert next_try is not None, f"{kind} {name!r} is owed and nothing is scheduled"
                 since = max(ledger.behind[name], awake_since)
-                latest = LATEST if ledger.requested else RESCUE + 0.1  # sent unasked, and not answered
-                assert now - since <= latest, f"{kind} {name!r} is put off for ever"
+                assert now - since <= LATEST or not ledger.requested, f"{kind} {name!r} is put off for ever"
 
     def at_rest(self, snapshot: Snapshot) -> None:
         """Everything is said and answered."""

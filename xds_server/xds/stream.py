@@ -94,7 +94,9 @@ class Stream(ABC, Generic[W]):
             raise InvalidRequestError(f"this service is for {self._type_url}, the request is for {type_url[:200]}")
         watch = self._watches.get(type_url)
         if watch is not None and not watch.requested and not request.response_nonce:
-            del self._watches[type_url]  # it was sent unasked, and dropped by a client that asks only now (S71)
+            # It was sent unasked, and dropped by a client that asks only now (S71), unless it is still on its way.
+            self._unsettle(watch, watch.unanswered.names())
+            del self._watches[type_url]
             watch = None
         watch = watch or self._open(type_url)
         self._read(watch, request)
