@@ -89,7 +89,8 @@ BELIEVED: dict[str, tuple[dict[str, Any], str]] = {
 }
 for _name, _given in {
     "exact": ["nobody.internal", "payments.internal"],
-    "suffix": ["*.wild.internal"],
+    "suffix": ["*.internal"],
+    "suffix-of-wildcard": ["*.wild.internal"],
     "address": ["127.0.0.1"],
 }.items():
     _tls = {**CA, "sni": "asked.internal", "subject_alt_names": _given}
