@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -20,12 +21,18 @@ NAMES = 10
 log = structlog.get_logger("server")
 
 
-async def serve(settings: Settings) -> None:
-    """Run the control plane until SIGTERM or SIGINT. Raises AddressInUseError when a port is taken."""
+async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: False) -> None:
+    """Run the control plane until SIGTERM or SIGINT. Raises AddressInUseError when a port is taken.
+
+    `stop_asked`: whether such a signal has come already, before there were handlers here.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if stop_asked():
+        log.info("server.stopped", detail="asked to before it had started")
+        return
     limits = Limits(
         new_streams_per_second=settings.max_new_streams,
         max_connection_age=settings.max_connection_age.total_seconds(),

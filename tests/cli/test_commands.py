@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,33 @@ def test_serve_stops_gracefully(good: Path, number: signal.Signals) -> None:
         server.wait_until(lambda: server.events("server.stopped"), 5, "the last event")
         assert "Traceback" not in server.log
         assert all(line.startswith("{") for line in server.log.splitlines()), "every line of the log is JSON"
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["", "inherited-as-ignored"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_ends_in_order_while_it_is_starting(good: Path, number: signal.Signals, ignored: bool) -> None:
+    address = ("--xds-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xds_server", "serve", "--definitions", good, *address],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL),
+    )
+    try:
+        deadline = time.monotonic() + 20
+        # A library that its options need: it has begun, and has the server's own libraries still to load.
+        while "pydantic_core" not in Path(f"/proc/{process.pid}/maps").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, said
+    assert "server.started" not in said, "it had started before the signal came"
+    assert "server.stopped" in said
+    assert "Traceback" not in said
 
 
 def test_serve_takes_its_options_from_the_environment(good: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from xds_server.cli import stopping
 from xds_server.cli.errors import fail
 from xds_server.settings import Settings
 from xds_server.upstreams.model.scalars import format_duration
@@ -51,6 +52,6 @@ def serve(
 
     log.configure(settings.log_format, settings.log_level)
     try:
-        asyncio.run(app.serve(settings))
+        asyncio.run(app.serve(settings, stopping.asked))
     except AddressInUseError as error:
         fail(str(error))
