@@ -42,10 +42,10 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
     publisher.server.subscribe(log_event)
     source = FileSource(settings.definitions, publisher.apply)
     http = HttpServer(http_app(publisher.server))
-    async with AsyncExitStack() as running:
-        running.callback(log.info, "server.stopped")
+    async with AsyncExitStack() as started, AsyncExitStack() as running:
         http_address = await _listen(running, "--http-address", settings.http_address, http)
         xds_address = await _listen(running, "--xds-address", settings.xds_address, publisher.server)
+        started.callback(log.info, "server.stopped")
         running.callback(log.info, "server.stopping")
         log.info("server.started", version=__version__, xds_address=xds_address, http_address=http_address)
         await _until(stop, source.run(), publisher.resolver.run(), _announce(source))

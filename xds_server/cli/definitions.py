@@ -71,6 +71,8 @@ def translate(
     if name is not None and name not in {*checked.upstreams, *checked.gateways}:
         fail(f"there is no upstream or gateway named {name!r} in {', '.join(map(str, paths))}")
     messages = messages_of(checked, name=name, kind=type.value if type is not None else None)
+    if not messages:
+        typer.echo(f"nothing: {name or 'these files'} has no resource of the kind {type}", err=True)
     typer.echo((to_json if output is Output.JSON else to_yaml)(messages), nl=False)
 
 
