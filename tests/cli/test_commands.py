@@ -115,6 +115,13 @@ def test_translate_tells_names_that_cannot_be_resolved_beside_its_output(tmp_pat
     assert "nowhere.invalid" in done.stderr
 
 
+def test_translate_names_the_words_that_an_option_may_be(good: Path) -> None:
+    done = run("translate", good, "--type", "nope")
+    assert done.returncode == 2
+    assert "'nope' is not one of cluster, endpoints, listener, route" in done.stderr
+    assert "Value error" not in done.stderr
+
+
 def test_translate_says_beside_its_output_that_there_is_nothing(good: Path) -> None:
     done = run("translate", good, "--name", "public", "--type", "cluster")
     assert (done.returncode, yaml.safe_load(done.stdout)) == (0, {"resources": []})
@@ -261,7 +268,7 @@ def test_serve_takes_its_options_from_the_environment(good: Path) -> None:
 
 
 def test_the_log_for_people_has_no_lists_of_pythons() -> None:
-    code = "import structlog; from xds_server import log; log.configure('text'); structlog.get_logger().info('e', w=('a b', 'c'))"
+    code = "import structlog, xds_server.log as log; log.configure('text'); structlog.get_logger().info('e', w=('a b', 'c'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert "a b; c" in done.stderr
     assert "(" not in done.stderr

@@ -3,7 +3,7 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,6 +26,18 @@ class Output(StrEnum):
 
     YAML = "yaml"
     JSON = "json"
+
+
+def _one_of(kind: type[StrEnum], *flags: str, help: str) -> Any:
+    """An option that is one of a few words; Typer's own would say `Value error` of others."""
+    words = [member.value for member in kind]
+
+    def parse(value: str) -> StrEnum:
+        if value not in words:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(words)}")
+        return kind(value)
+
+    return typer.Option(*flags, help=help, parser=parse, metavar=f"[{'|'.join(words)}]")
 
 
 def validate(
@@ -56,8 +68,8 @@ def validate(
 def translate(
     paths: Paths,
     name: Annotated[str | None, typer.Option(help="Only this upstream or gateway.")] = None,
-    type: Annotated[ResourceType | None, typer.Option(help="Only this kind of resource.")] = None,
-    output: Annotated[Output, typer.Option("-o", "--output", help="Format.")] = Output.YAML,
+    type: Annotated[ResourceType | None, _one_of(ResourceType, help="Only this kind of resource.")] = None,
+    output: Annotated[Output, _one_of(Output, "-o", "--output", help="Format.")] = Output.YAML,
 ) -> None:
     """Print the Envoy resources that definition files become."""
     from xds_server.delivery.checking import check_files, messages_of
