@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -21,12 +22,18 @@ NAMES = 10
 log = structlog.get_logger("server")
 
 
-async def serve(settings: Settings) -> None:
-    """Run the control plane until SIGTERM or SIGINT. Raises AddressInUseError when a port is taken."""
+async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: False) -> None:
+    """Run the control plane until SIGTERM or SIGINT. Raises AddressInUseError when a port is taken.
+
+    `stop_asked`: whether such a signal has come already, before there were handlers here.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if stop_asked():
+        log.info("server.stopped", detail="asked to before it had started")
+        return
     limits = Limits(
         new_streams_per_second=settings.max_new_streams,
         max_connection_age=settings.max_connection_age.total_seconds(),
@@ -38,10 +45,10 @@ async def serve(settings: Settings) -> None:
     publisher.server.subscribe(log_event)
     source = FileSource(settings.definitions, publisher.apply)
     http = HttpServer(http_app(publisher.server))
-    async with AsyncExitStack() as running:
-        running.callback(log.info, "server.stopped")
+    async with AsyncExitStack() as started, AsyncExitStack() as running:
         http_address = await _listen(running, "--http-address", settings.http_address, http)
         xds_address = await _listen(running, "--xds-address", settings.xds_address, publisher.server)
+        started.callback(log.info, "server.stopped")
         running.callback(log.info, "server.stopping")
         log.info("server.started", version=__version__, xds_address=xds_address, http_address=http_address)
         work = (publisher.resolver.run(), publisher.moments.run(), publisher.secrets.run())

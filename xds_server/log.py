@@ -47,5 +47,6 @@ class _Forward(logging.Handler):
 
 
 def _without_empty(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """People need not read of what is not there."""
-    return {name: value for name, value in event.items() if value not in ("", None, ())}
+    """People need not read of what is not there, nor lists as Python writes them."""
+    shown = {name: value for name, value in event.items() if value not in ("", None, ())}
+    return {name: "; ".join(map(str, value)) if isinstance(value, tuple) else value for name, value in shown.items()}

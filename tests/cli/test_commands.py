@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,33 @@ def test_translate_tells_names_that_cannot_be_resolved_beside_its_output(tmp_pat
     assert "nowhere.invalid" in done.stderr
 
 
+def test_translate_names_the_words_that_an_option_may_be(good: Path) -> None:
+    done = run("translate", good, "--type", "nope")
+    assert done.returncode == 2
+    assert "'nope' is not one of cluster, endpoints, listener, route" in done.stderr
+    assert "Value error" not in done.stderr
+
+
+def test_translate_says_beside_its_output_that_there_is_nothing(good: Path) -> None:
+    done = run("translate", good, "--name", "public", "--type", "cluster")
+    assert (done.returncode, yaml.safe_load(done.stdout)) == (0, {"resources": []})
+    assert done.stderr == "nothing: public has no resource of the kind cluster\n"
+
+
+def test_a_variable_is_named_as_such(good: Path) -> None:
+    done = run("serve", "--definitions", good, env={"XDS_SERVER_LOG_FORMAT": "xml", "PATH": ""})
+    assert done.returncode == 1
+    assert "XDS_SERVER_LOG_FORMAT: 'xml'" in done.stderr
+    assert "--log-format" not in done.stderr
+
+
+def test_a_variable_that_is_no_option_is_told() -> None:
+    done = run("serve", env={"XDS_SERVER_DEFINITION": "x", "XDS_SERVER_ENVOY_IMAGE": "x", "PATH": ""})
+    assert "the variable XDS_SERVER_DEFINITION is ignored" in done.stderr
+    assert "did you mean XDS_SERVER_DEFINITIONS?" in done.stderr
+    assert "XDS_SERVER_ENVOY_IMAGE" not in done.stderr
+
+
 def test_translate_of_an_unknown_name_says_so(good: Path) -> None:
     done = run("translate", good, "--name", "nobody")
     assert done.returncode == 1
@@ -211,12 +239,13 @@ def test_serve_on_a_port_that_is_taken_says_so(good: Path) -> None:
     assert f"cannot listen on {address}" in done.stderr
     assert "--xds-address" in done.stderr
     assert "Traceback" not in done.stderr
+    assert "server.stopped" not in done.stderr, "it never started"
 
 
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["--log-format", "xml"], "--log-format"),
+        (["--log-format", "xml"], "--log-format: 'xml': input should be 'text' or 'json'"),
         (["--xds-address", "18000"], "--xds-address"),
         (["--xds-address", "127.0.0.1:99999"], "--xds-address"),
         (["--dns-servers", "10.0.0.2,ns.example"], "'ns.example' is not a name server"),
@@ -249,11 +278,44 @@ def test_name_servers_are_addresses_with_or_without_a_port() -> None:
     assert Settings().dns_servers == ()
 
 
+@pytest.mark.parametrize("ignored", [False, True], ids=["", "inherited-as-ignored"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_ends_in_order_while_it_is_starting(good: Path, number: signal.Signals, ignored: bool) -> None:
+    address = ("--xds-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xds_server", "serve", "--definitions", good, *address],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL),
+    )
+    try:
+        deadline = time.monotonic() + 20
+        # A library that its options need: it has begun, and has the server's own libraries still to load.
+        while "pydantic_core" not in Path(f"/proc/{process.pid}/maps").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, said
+    assert "server.stopped" in said
+    assert "Traceback" not in said
+
+
 def test_serve_takes_its_options_from_the_environment(good: Path) -> None:
     env = {"XDS_SERVER_DEFINITIONS": str(good), "XDS_SERVER_XDS_ADDRESS": "nonsense", "PATH": ""}
     done = run("serve", env=env)
     assert done.returncode == 1
     assert "nonsense" in done.stderr
+
+
+def test_the_log_for_people_has_no_lists_of_pythons() -> None:
+    code = "import structlog, xds_server.log as log; log.configure('text'); structlog.get_logger().info('e', w=('a b', 'c'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "a b; c" in done.stderr
+    assert "(" not in done.stderr
 
 
 def test_no_command_ends_in_a_traceback_when_its_reader_leaves(good: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -29,6 +29,18 @@ class Output(StrEnum):
 
     YAML = "yaml"
     JSON = "json"
+
+
+def _one_of(kind: type[StrEnum], *flags: str, help: str) -> Any:
+    """An option that is one of a few words; Typer's own would say `Value error` of others."""
+    words = [member.value for member in kind]
+
+    def parse(value: str) -> StrEnum:
+        if value not in words:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(words)}")
+        return kind(value)
+
+    return typer.Option(*flags, help=help, parser=parse, metavar=f"[{'|'.join(words)}]")
 
 
 def validate(
@@ -75,10 +87,10 @@ def validate(
 def translate(
     paths: Paths,
     name: Annotated[str | None, typer.Option(help="Only this upstream or gateway.")] = None,
-    type: Annotated[ResourceType | None, typer.Option(help="Only this kind of resource.")] = None,
+    type: Annotated[ResourceType | None, _one_of(ResourceType, help="Only this kind of resource.")] = None,
     region: Annotated[str, typer.Option(help="As an Envoy of this region is sent them (balance: nearest).")] = "",
     zone: Annotated[str, typer.Option(help="And of this zone.")] = "",
-    output: Annotated[Output, typer.Option("-o", "--output", help="Format.")] = Output.YAML,
+    output: Annotated[Output, _one_of(Output, "-o", "--output", help="Format.")] = Output.YAML,
 ) -> None:
     """Print the Envoy resources that definition files become."""
     from xds_server.delivery.checking import check_files, messages_of
@@ -94,6 +106,8 @@ def translate(
         fail(f"there is no upstream or gateway named {name!r} in {', '.join(map(str, paths))}")
     kind = type.value if type is not None else None
     messages = messages_of(checked, name=name, kind=kind, place=Place(region, zone))
+    if not messages:
+        typer.echo(f"nothing: {name or 'these files'} has no resource of the kind {type}", err=True)
     typer.echo((to_json if output is Output.JSON else to_yaml)(messages), nl=False)
 
 

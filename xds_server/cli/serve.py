@@ -2,25 +2,54 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from pydantic import ValidationError
 
+from xds_server.cli import stopping
 from xds_server.cli.errors import fail
 from xds_server.settings import Settings
 from xds_server.upstreams.model.scalars import format_duration
 
+PREFIX: Final = "XDS_SERVER_"
+OTHERS: Final = ("XDS_SERVER_ENVOY_IMAGE",)
+"""Variables of the tests' containers."""
+
 
 def _option(name: str, *flags: str) -> Any:
     field = Settings.model_fields[name]
-    env = f"XDS_SERVER_{name.upper()}"
+    env = PREFIX + name.upper()
     value = format_duration(field.default) if isinstance(field.default, timedelta) else field.default
     default = f" Default: {value}." if value and field.default_factory is None else ""
     flag = f"--{name.replace('_', '-')}"
     return typer.Option(flag, *flags, help=f"{field.description}{default} Environment: {env}.", show_default=False)
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """What to say of variables that look like options and are none: they would be ignored without a word."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    said = []
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in (*known, *OTHERS):
+            near = get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+            said.append(f"the variable {name} is ignored: it is no option of serve{hint}")
+    return said
+
+
+def _told(error: ValidationError, given: Mapping[str, Any]) -> str:
+    """The first mistake: which option or variable, its value, and why it cannot be."""
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    option = f"--{name.replace('_', '-')}" if name in given else PREFIX + name.upper()
+    said = first["msg"].removeprefix("Value error, ")
+    value = repr(first["input"])
+    return f"{option}: {said if value in said else f'{value}: {said[0].lower()}{said[1:]}'}"
 
 
 def serve(
@@ -43,8 +72,9 @@ def serve(
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        fail(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg'].removeprefix('Value error, ')}")
+        fail(_told(error, given))
+    for line in unknown_variables(os.environ):
+        typer.echo(f"xds-server: {line}", err=True)
     if not settings.definitions:
         fail("there is nothing to serve: give --definitions PATH (a file or a directory)")
     # Imported late, as they take a third of a second that `--help` and the other commands need not pay.
@@ -53,6 +83,6 @@ def serve(
 
     log.configure(settings.log_format, settings.log_level)
     try:
-        asyncio.run(app.serve(settings))
+        asyncio.run(app.serve(settings, stopping.asked))
     except AddressInUseError as error:
         fail(str(error))

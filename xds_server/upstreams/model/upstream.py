@@ -95,7 +95,8 @@ class Upstream(Definition):
     """TLS to the targets. Default: none. Envoy: `Cluster.transport_socket`."""
     proxy_protocol: Literal["v1", "v2"] | None = None
     """The PROXY protocol, by which targets learn the client's address, at the beginning of each connection: those of one
-    client are then not used for another. Probes begin with it too. Default: none.
+    client are then not used for another. Probes begin with it too, unless they have TLS of their own or go in plaintext where
+    the traffic does not. Default: none.
     Envoy: `envoy.transport_sockets.upstream_proxy_protocol`."""
     connect_timeout: PositiveDuration = timedelta(seconds=5)
     """Time to open a connection. Default: 5s. Envoy: `Cluster.connect_timeout`."""
