@@ -150,7 +150,7 @@ class Judge:
         ledger.rejections = True
         side.unsettled |= {"*"} if full else known.names
         asked = {name for name in known.removed if ledger.wildcard or name in ledger.names}
-        ledger.refused_removals |= asked - ledger.sent.keys()
+        ledger.refused_removals |= (asked - ledger.sent.keys()) if self.delta else set()
         # They may refuse one for the other's sake.
         if len(known.names) > 1 and not known.second_try and not full:
             ledger.parked.append(set(known.names))
