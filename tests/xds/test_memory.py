@@ -217,3 +217,17 @@ def test_D20_a_full_set_that_was_rejected_may_have_taken_something_away() -> Non
     node.group.publish(Snapshot.of([listener("l")]))
     (answer,) = node.connect().ask(LISTENER, version=held.version_info)
     assert names_of(answer) == ["l"]
+
+
+def test_D20_what_a_rejected_response_may_have_left_is_sent_again_at_the_version_that_the_client_names() -> None:
+    node = Node(DeltaStream)
+    first = node.connect()
+    old, new = cluster("a", 1), cluster("a", 2)
+    first.publish(Snapshot.of([old]))
+    first.ack(first.ask(CLUSTER)[0])
+    first.change(new)
+    first.nack(first.sent(after=1)[0])  # and applied it all the same
+    first.stream.close()
+    node.group.publish(Snapshot.of([old]))
+    (answer,) = node.connect().ask(CLUSTER, held={"a": old.version})
+    assert names_of(answer) == ["a"]

@@ -37,8 +37,7 @@ Place = tuple[str, int]
 
 def length(active: ActiveHealthCheck, *, polled: bool = False) -> float:
     """Seconds in which a new target's first probe ends, well or not. `polled`: for Envoys that poll, too."""
-    jitter: timedelta = getattr(active, "initial_jitter", None) or timedelta(0)
-    probed = min(active.timeout + jitter + MARGIN, LONGEST)
+    probed = min(active.timeout + MARGIN, LONGEST)
     return (max(probed, POLLED) if polled else probed).total_seconds()
 
 
