@@ -231,3 +231,13 @@ def test_D20_what_a_rejected_response_may_have_left_is_sent_again_at_the_version
     node.group.publish(Snapshot.of([old]))
     (answer,) = node.connect().ask(CLUSTER, held={"a": old.version})
     assert names_of(answer) == ["a"]
+
+
+def test_S71_what_was_sent_unasked_and_may_still_arrive_is_taken_away() -> None:
+    client = stuck(Node(DeltaStream))
+    client.publish(Snapshot.of([*web("a", "b")]))
+    assert CLUSTER in [answer.type_url for answer in client.sent() + client.sent(after=11)]
+    client.change(remove=((CLUSTER, "b"),))
+    # It asks before it has read them, and so takes them.
+    sent = client.ask(CLUSTER) + client.sent(after=3)
+    assert "b" in [name for answer in sent if answer.type_url == CLUSTER for name in answer.removed_resources]
