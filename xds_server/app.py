@@ -1,17 +1,25 @@
-"""The composition root: wires files, delivery and the discovery server, runs them, and stops them in order."""
+"""The composition root: wires the catalogue, its sources, delivery and the servers, runs them, and stops them in order."""
 
 import asyncio
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from xds_server import __version__
+from xds_server.catalog.catalog import Catalog, Delivery
+from xds_server.catalog.file_records import FileRecords
 from xds_server.catalog.files import FileSource
+from xds_server.catalog.guard import Guard
+from xds_server.catalog.store.store import Store
+from xds_server.catalog.upkeep import keep_up
 from xds_server.delivery.publisher import Publisher
-from xds_server.management.http import HttpServer, http_app
+from xds_server.management.http.app import http_app
+from xds_server.management.http.listening import HttpServer
+from xds_server.management.service import Management
 from xds_server.resolvers.lookup import SystemLookup
 from xds_server.settings import Settings
 from xds_server.xds import AddressInUseError, DiscoveryServer, Event, Limits
@@ -43,16 +51,29 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
         SystemLookup(settings.dns_servers), identifier=settings.identifier, limits=limits, secrets=settings.secrets_dir
     )
     publisher.server.subscribe(log_event)
-    source = FileSource(settings.definitions, publisher.apply)
-    http = HttpServer(http_app(publisher.server))
-    async with AsyncExitStack() as started, AsyncExitStack() as running:
+
+    async def deliver(delivery: Delivery) -> None:
+        await publisher.apply(delivery.change)
+        await files.retry()
+
+    async with AsyncExitStack() as opened, AsyncExitStack() as started, AsyncExitStack() as running:
+        catalog = Catalog(Store(settings.store), deliver, guard=Guard(settings.max_removal))
+        opened.callback(catalog.close)
+        await catalog.load()
+        files = FileRecords(catalog, settings.definitions)
+        source = FileSource(settings.definitions, files.take, files.held())
+        if catalog.head or not settings.definitions:
+            catalog.begin()
+        http = HttpServer(http_app(Management(catalog, publisher, settings.secrets_dir)))
         http_address = await _listen(running, "--http-address", settings.http_address, http)
         xds_address = await _listen(running, "--xds-address", settings.xds_address, publisher.server)
         started.callback(log.info, "server.stopped")
         running.callback(log.info, "server.stopping")
         log.info("server.started", version=__version__, xds_address=xds_address, http_address=http_address)
+        upkeep = keep_up(catalog, keep=settings.keep_revisions, newer_than=timedelta(days=settings.keep_days))
+        sources = [source.run()] if settings.definitions else []
         work = (publisher.resolver.run(), publisher.moments.run(), publisher.secrets.run())
-        await _until(stop, source.run(), *work, _announce(source))
+        await _until(stop, catalog.run(), upkeep, *sources, *work, _announce(catalog))
 
 
 async def _listen(running: AsyncExitStack, option: str, address: str, server: DiscoveryServer | HttpServer) -> str:
@@ -65,8 +86,8 @@ async def _listen(running: AsyncExitStack, option: str, address: str, server: Di
     return f"{address.rpartition(':')[0]}:{port}"
 
 
-async def _announce(source: FileSource) -> None:
-    await source.ready.wait()
+async def _announce(catalog: Catalog) -> None:
+    await catalog.until_delivered(0)
     log.info("server.ready")
 
 

@@ -44,12 +44,21 @@ class Settings(BaseSettings):
 
     definitions: Annotated[tuple[Path, ...], NoDecode] = Field(default=())
     """Definition file, or directory of them; repeatable, watched. In the environment: several are separated by colons."""
+    store: str = "sqlite:///xds-server.db"
+    """Where revisions are kept: sqlite:///FILE (sqlite:////FILE for an absolute path) or postgresql://USER@HOST/DATABASE."""
+    max_removal: Annotated[float, Field(ge=0, le=100)] = 50
+    """Percent of all targets, or upstreams, above which a change that removes them (more than 10) waits for `xds-server
+    confirm`. 100: no change waits."""
+    keep_revisions: Annotated[int, Field(ge=1)] = 10_000
+    """How many revisions can be gone back to."""
+    keep_days: Annotated[int, Field(ge=0)] = 90
+    """Days after which a revision is forgotten all the same. 0: never."""
     secrets_dir: Path | None = None
     """Directory of the certificates that definitions name: NAME/tls.crt, NAME/tls.key, NAME/ca.crt. Looked at every second."""
     xds_address: ListenAddress = "127.0.0.1:18000"
     """Where Envoys connect: host:port; port 0 takes any free one."""
     http_address: ListenAddress = "127.0.0.1:18080"
-    """Where REST pollers and health checks connect: host:port; port 0 takes any free one."""
+    """Where the API, REST pollers and health checks connect: host:port; port 0 takes any free one."""
     dns_servers: Annotated[tuple[NameServer, ...], NoDecode] = ()
     """Name servers that are asked instead of this machine's: addresses with or without a port, separated by commas."""
     identifier: str = Field(default_factory=socket.gethostname)

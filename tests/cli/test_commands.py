@@ -223,10 +223,17 @@ def test_schema_is_json_schema() -> None:
     assert set(shown["properties"]) == {"upstreams", "gateways"}
 
 
-def test_serve_without_definitions_says_what_is_missing() -> None:
-    done = run("serve")
-    assert done.returncode == 1
-    assert "--definitions" in done.stderr
+def test_serve_with_a_store_that_cannot_be_says_why(tmp_path: Path) -> None:
+    for store, problem in {
+        "mysql://somewhere": "a store is sqlite:///FILE or postgresql://USER@HOST/DATABASE, not mysql",
+        f"sqlite:///{tmp_path}/nowhere/x.db": f"there is no directory {tmp_path}/nowhere",
+        "postgresql://u:secret@127.0.0.1:1/x": "the store postgresql+psycopg://u:***@127.0.0.1:1/x cannot be opened",
+    }.items():
+        done = run("serve", "--store", store)
+        assert done.returncode == 1
+        assert problem in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "secret" not in done.stderr
 
 
 def test_serve_on_a_port_that_is_taken_says_so(good: Path) -> None:

@@ -36,10 +36,18 @@ class FileSource:
     each. An exception from `on_change` ends `run`.
     """
 
-    def __init__(self, roots: Sequence[Path | str], on_change: Callable[[Change], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        roots: Sequence[Path | str],
+        on_change: Callable[[Change], Awaitable[None]],
+        held: Definitions | None = None,
+    ) -> None:
+        """`held`: what these roots put in force before, when an earlier run is known; a file that broke since then has its
+        last good definitions in it."""
         self._roots = tuple(os.fspath(root) for root in roots)
         self._on_change = on_change
-        self._held = Definitions()
+        self._resumes = held is not None
+        self._held = held or Definitions()
         self._reporter = Reporter()
         self._child: Child | None = None
         self.ready = asyncio.Event()
@@ -61,7 +69,7 @@ class FileSource:
         while True:
             try:
                 async with running_child() as self._child:
-                    await self._child.start(self._roots, self._held if self.ready.is_set() else None)
+                    await self._child.start(self._roots, self._held if self._resumes else None)
                     while True:
                         scan = await self._child.next_scan()
                         wait = RETRY_FIRST
@@ -82,6 +90,7 @@ class FileSource:
         elif change or not self.ready.is_set():
             await self._on_change(change)
             self._held.apply(change)
+            self._resumes = True
             self.ready.set()
             log.info(
                 "definitions.loaded",

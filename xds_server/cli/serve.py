@@ -54,6 +54,10 @@ def _told(error: ValidationError, given: Mapping[str, Any]) -> str:
 
 def serve(
     definitions: Annotated[list[Path] | None, _option("definitions")] = None,
+    store: Annotated[str | None, _option("store")] = None,
+    max_removal: Annotated[float | None, _option("max_removal")] = None,
+    keep_revisions: Annotated[int | None, _option("keep_revisions")] = None,
+    keep_days: Annotated[int | None, _option("keep_days")] = None,
     secrets_dir: Annotated[Path | None, _option("secrets_dir")] = None,
     xds_address: Annotated[str | None, _option("xds_address")] = None,
     http_address: Annotated[str | None, _option("http_address")] = None,
@@ -65,7 +69,7 @@ def serve(
     log_format: Annotated[str | None, _option("log_format")] = None,
     log_level: Annotated[str | None, _option("log_level")] = None,
 ) -> None:
-    """Run the control plane: watch definitions and serve them to Envoys over xDS."""
+    """Run the control plane: take definitions from files and over the API, and serve them to Envoys over xDS."""
     given: dict[str, Any] = {name: value for name, value in locals().items() if value is not None}
     # gRPC would print a line of its own when a port is taken; we say it ourselves.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -75,14 +79,13 @@ def serve(
         fail(_told(error, given))
     for line in unknown_variables(os.environ):
         typer.echo(f"xds-server: {line}", err=True)
-    if not settings.definitions:
-        fail("there is nothing to serve: give --definitions PATH (a file or a directory)")
     # Imported late, as they take a third of a second that `--help` and the other commands need not pay.
     from xds_server import app, log
+    from xds_server.catalog.store.engine import StoreError
     from xds_server.xds import AddressInUseError
 
     log.configure(settings.log_format, settings.log_level)
     try:
         asyncio.run(app.serve(settings, stopping.asked))
-    except AddressInUseError as error:
+    except (AddressInUseError, StoreError) as error:
         fail(str(error))

@@ -36,7 +36,7 @@ class Checked:
         return {name for placed in self.upstreams.values() for _, name in translate.held_secrets(placed.value)}
 
 
-class _SecretsNow:
+class SecretsNow:
     """The secrets of a directory as they are now."""
 
     held: Final[translate.HeldSecrets] = {}
@@ -57,8 +57,8 @@ def check_files(paths: Iterable[Path], secrets: Path | None = None) -> Checked:
 
     `secrets`: directory of the secrets that they name; None where it is not known, and then these are not looked for.
     """
-    known = _SecretsNow(secrets) if secrets is not None else None
-    files, problems = documents.load(paths, partial(_not_servable, known))
+    known = SecretsNow(secrets) if secrets is not None else None
+    files, problems = documents.load(paths, partial(not_servable, known))
     checked = Checked(problems=problems, files=files)
     for file in files:
         checked.upstreams.update((placed.value.name, placed) for placed in file.upstreams)
@@ -78,7 +78,8 @@ def warnings(checked: Checked, *, envoys: int = 1) -> list[FileProblem]:
     return [placed for path, problems in found.items() for placed in documents.locate(path, problems)]
 
 
-def _not_servable(secrets: Secrets | None, definition: Upstream | Gateway) -> list[Problem]:
+def not_servable(secrets: Secrets | None, definition: Upstream | Gateway) -> list[Problem]:
+    """Why Envoy would refuse a definition. `secrets`: None where they are not known, and then are not looked for."""
     try:
         if isinstance(definition, Upstream):
             compile_upstream(definition, {}, secrets=secrets)

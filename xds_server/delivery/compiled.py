@@ -23,9 +23,10 @@ from xds_server.upstreams.translate import (
     secret_resources,
     virtual_host,
 )
+from xds_server.upstreams.translate.message_types import message_type
 from xds_server.upstreams.translate.proxyless import ProxylessError, proxyless_resources
 from xds_server.upstreams.translate.written import written
-from xds_server.xds.resource import ENDPOINTS, InvalidResourceError, Resource
+from xds_server.xds.resource import ENDPOINTS, SECRET, InvalidResourceError, Resource
 from xds_server.xds.validation import check
 
 _STEP: Final = re.compile(r"""\[(\d+)\]|\['([^']*)'\]|([^.\[\]]+)""")
@@ -164,3 +165,12 @@ def _written(envoy: Mapping[str, Any], path: str) -> Location:
     steps = (step.groups() for step in _STEP.finditer(path))
     place = written(envoy, tuple(int(index) if index else key or field for index, key, field in steps))
     return ("envoy", *place) if place else ()
+
+
+def decoded(compiled: Compiled, place: Place) -> list[Any]:
+    """The messages of what a definition became for those at `place`, for people: without secrets."""
+    resources = (each for each in compiled.resources_at(place) if each.type_url != SECRET)
+    bodies = [(each.type_url.rpartition("/")[2], each.body) for each in resources]
+    if compiled.virtual_host is not None:
+        bodies.append(("envoy.config.route.v3.VirtualHost", compiled.virtual_host))
+    return [kind.FromString(body) for name, body in bodies if (kind := message_type(name)) is not None]

@@ -12,13 +12,13 @@ first node on that asks in it; what this one dialect cannot express is left out 
 import asyncio
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
 from xds_server.catalog.changes import Change
 from xds_server.delivery.audience import EVERYONE, NodeGroup
-from xds_server.delivery.compiled import Compiled
+from xds_server.delivery.compiled import Compiled, decoded
 from xds_server.delivery.compiling import Results, compile_all
 from xds_server.delivery.effects import Effects, effects
 from xds_server.delivery.in_force import Definition, InForce, Key, hosts_of, secrets_of
@@ -121,6 +121,15 @@ class Publisher:
         group = self._in_force.group_of(node)
         received = ((key, self._for_group(group, key)) for key in self._compiled.get(group.dialect, ()))
         return {key[1]: compiled.warnings for key, compiled in received if compiled is not None and compiled.warnings}
+
+    def messages(self, key: Key, node: Node | None = None) -> list[Any]:
+        """The protobuf messages that a definition became: for any Envoy, or for `node`, which may receive none."""
+        if node is None:
+            group, compiled = EVERYONE, self._compiled[Dialect.ADS].get(key)
+        else:
+            group = self._in_force.group_of(node)
+            compiled = self._for_group(group, key) if group.dialect in self._compiled else None
+        return decoded(compiled, group.place) if compiled is not None else []
 
     async def _resolved(self, hosts: frozenset[Question]) -> None:
         async with self._turn:

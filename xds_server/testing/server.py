@@ -21,7 +21,8 @@ class XdsServerProcess(ChildProcess):
             bootstrap = Bootstrap(node_id="edge-1", xds_address=server.xds_address)
 
     `definitions`: a file or directory, or several. `xds_address`: default any free port on loopback. `args`: further
-    options of `serve`. `ready`: wait until definitions are served (else only until the port is open).
+    options of `serve`. `ready`: wait until definitions are served (else only until the port is open). `store`: where it keeps
+    revisions; default a file of its own, which it finds again on `restart` and which goes with the `with` block.
     """
 
     command: ClassVar[Sequence[str]] = (sys.executable, "-m", "xds_server")
@@ -33,6 +34,7 @@ class XdsServerProcess(ChildProcess):
         xds_address: str = "127.0.0.1:0",
         http_address: str = "127.0.0.1:0",
         args: Sequence[str] = (),
+        store: str | None = None,
         ready: bool = True,
         timeout: float = 30,
     ) -> None:
@@ -40,6 +42,9 @@ class XdsServerProcess(ChildProcess):
         self._definitions, self._args = definitions, tuple(args)
         self._wanted, self._wanted_http = xds_address, http_address
         self._ready, self._timeout = ready, timeout
+        self._directory = tempfile.TemporaryDirectory(prefix="xds-server-")
+        self.store = store or f"sqlite:///{self._directory.name}/store.db"
+        """URL of its store."""
         self._lines: list[str] = []
         self._reader: threading.Thread | None = None
         self.xds_address = ""
@@ -50,7 +55,7 @@ class XdsServerProcess(ChildProcess):
     def start(self) -> Self:
         """Start it. Raises RuntimeError with its log when it ends instead, and TimeoutError; nothing then runs on."""
         command = [*self.command, "serve", "--log-format", "json"]
-        command += ["--xds-address", self._wanted, "--http-address", self._wanted_http]
+        command += ["--xds-address", self._wanted, "--http-address", self._wanted_http, "--store", self.store]
         for path in self._definitions:
             command += ["--definitions", str(path)]
         # Not the caller's directory: a store or a stray `xds_server` there must not be picked up.
@@ -157,3 +162,4 @@ class XdsServerProcess(ChildProcess):
                 self.stop()
         finally:
             self.kill()
+            self._directory.cleanup()

@@ -124,7 +124,7 @@ def _definitions(
     entries = tree.data.get(field)
     found: list[_Entry[D]] = []
     for index, data in enumerate(entries if isinstance(entries, list) else ()):
-        checked: Checked[D] = check(_with_nothing(data), model)
+        checked: Checked[D] = check(with_nothing(data), model)
         wrong = checked.problems
         if inspect is not None and checked.value is not None:
             wrong += [problem for problem in inspect(checked.value) if not rests_on(problem, checked.doubtful)]
@@ -138,7 +138,7 @@ def _definitions(
     return found
 
 
-def _with_nothing(data: Any) -> Any:
+def with_nothing(data: Any) -> Any:
     """A definition's data with `NOTHING` for every null, except under `envoy`, where null removes a field of ours."""
     if isinstance(data, dict):
         return {key: value if key == "envoy" and value is not None else _marked(value) for key, value in data.items()}

@@ -25,14 +25,14 @@ T = TypeVar("T", bound=Upstream | Gateway)
 
 
 class Placed(NamedTuple, Generic[T]):
-    """A definition and where it was read: a source (a file, say) and a line in it."""
+    """A definition and where it was read: a source (a file, say) and a line in it, 0 where a source has no lines."""
 
     source: str
     line: int
     value: T
 
     def __str__(self) -> str:
-        return f"{self.source}:{self.line}"
+        return f"{self.source}:{self.line}" if self.line else self.source
 
 
 class Clash(NamedTuple):

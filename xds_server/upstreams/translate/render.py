@@ -22,12 +22,12 @@ _INT64 = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64)
 
 def to_yaml(messages: Iterable[Message]) -> str:
     """The messages as one YAML document."""
-    return yaml.safe_dump(_resources(messages), sort_keys=False, allow_unicode=True, width=120)
+    return yaml.safe_dump(resources_of(messages), sort_keys=False, allow_unicode=True, width=120)
 
 
 def to_json(messages: Iterable[Message]) -> str:
     """The messages as one JSON document, indented by two."""
-    return json.dumps(_resources(messages), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(resources_of(messages), indent=2, ensure_ascii=False) + "\n"
 
 
 def to_dict(message: Message) -> dict[str, Any]:
@@ -46,7 +46,8 @@ def to_dict(message: Message) -> dict[str, Any]:
     return shown
 
 
-def _resources(messages: Iterable[Message]) -> dict[str, Any]:
+def resources_of(messages: Iterable[Message]) -> dict[str, Any]:
+    """The messages as plain data."""
     return {"resources": [{"@type": f"type.googleapis.com/{m.DESCRIPTOR.full_name}", **to_dict(m)} for m in messages]}
 
 

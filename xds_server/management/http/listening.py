@@ -1,4 +1,4 @@
-"""The HTTP port: REST xDS, and whether the control plane is alive and ready. Thin: all answers come from elsewhere."""
+"""Listens on the HTTP port."""
 
 import asyncio
 import contextlib
@@ -8,33 +8,15 @@ from typing import Final
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 
-from xds_server.xds import AddressInUseError, DiscoveryServer
+from xds_server.xds import AddressInUseError
 from xds_server.xds.arguments import split_address
-from xds_server.xds.rest import rest_routes
 
 IDLE: Final = 120
 """Seconds for which a silent connection stays open: longer than pollers pause, so that none is closed under a request."""
 
 GRACE: Final = 5
 """Seconds that requests under way may take when the server stops."""
-
-
-def http_app(server: DiscoveryServer) -> Starlette:
-    """The application: `POST /v3/discovery:<type>`, `GET /healthz`, `GET /readyz`."""
-
-    async def alive(_: Request) -> JSONResponse:
-        return JSONResponse({"status": "ok"})
-
-    async def ready(_: Request) -> JSONResponse:
-        if server.serving:
-            return JSONResponse({"status": "ready"})
-        return JSONResponse({"status": "not ready: definitions are not loaded, or the server stops"}, status_code=503)
-
-    return Starlette(routes=[Route("/healthz", alive), Route("/readyz", ready), *rest_routes(server)])
 
 
 class HttpServer:

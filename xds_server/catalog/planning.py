@@ -1,0 +1,155 @@
+"""From what somebody wants to what a revision would change, or why it cannot be. Pure: contents in, a plan out."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from xds_server.catalog.contents import Contents, Value, placed
+from xds_server.catalog.errors import ChangedMeanwhileError, InvalidError, NotOwnedError, UnknownRecordError
+from xds_server.catalog.guard import Guard, Loss
+from xds_server.catalog.overrides import TargetOverride, impossible, split_name
+from xds_server.catalog.store.records import (
+    API,
+    GATEWAY,
+    OVERRIDE,
+    UPSTREAM,
+    Attribution,
+    Change,
+    Entry,
+    Key,
+    dumped,
+)
+from xds_server.upstreams.model import Gateway, Problem, Upstream, clashes
+
+
+class Put(NamedTuple):
+    """A record as it is to be, and what it says."""
+
+    entry: Entry
+    value: Value
+
+
+def put(value: Value, origin: str = API, line: int = 0) -> Put:
+    """A record that says `value`, as its author wrote it."""
+    return Put(Entry(origin, line, dumped(value.model_dump(mode="json", exclude_unset=True))), value)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What somebody wants changed, all of it or nothing."""
+
+    by: Attribution
+    put: Mapping[Key, Put] = field(default_factory=dict)
+    remove: frozenset[Key] = frozenset()
+    expected: Mapping[Key, int] = field(default_factory=dict)
+    """Revision that made each record what the caller believes it to be; 0: it must not exist (If-Match, If-None-Match)."""
+    refers_to: int | None = None
+    """The revision that is gone back to, or confirmed."""
+    confirmed: bool = False
+    """The guard does not hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a revision would change. Without changes there is nothing to do."""
+
+    changes: Mapping[Key, Change]
+    values: Mapping[Key, Value]
+    """What the entries of `changes` say."""
+    objection: str = ""
+    """Why the guard would hold it; empty when it would not."""
+
+
+def plan(contents: Contents, proposal: Proposal, guard: Guard) -> Plan:
+    """What `proposal` changes. Raises a RefusedError."""
+    for key, expected in proposal.expected.items():
+        there = contents.records.get(key)
+        if (there.held.revision if there is not None else 0) != expected:
+            raise ChangedMeanwhileError(key, there.held.revision if there is not None else None)
+    for key in [*proposal.put, *proposal.remove]:
+        _check_owner(contents, key, proposal)
+    changes: dict[Key, Change] = {}
+    for key, wanted in proposal.put.items():
+        there = contents.records.get(key)
+        if there is None:
+            changes[key] = Change("added", wanted.entry)
+        elif not wanted.entry.says_the_same(there.held.entry):
+            changes[key] = Change("changed", wanted.entry)
+    for key in proposal.remove:
+        if key in contents and key not in proposal.put:
+            changes[key] = Change("removed", None)
+    values = {key: proposal.put[key].value for key, change in changes.items() if change.entry is not None}
+    if problems := _problems(contents, changes, values):
+        raise InvalidError(problems)
+    objection = "" if proposal.confirmed else guard.objection(*_losses(contents, changes, values))
+    return Plan(changes, values, objection)
+
+
+def _check_owner(contents: Contents, key: Key, proposal: Proposal) -> None:
+    there = contents.records.get(key)
+    if there is None:
+        return
+    wanted = proposal.put.get(key)
+    by_file = wanted.entry.origin != API if wanted is not None else proposal.by.source == "files"
+    if key[0] != OVERRIDE and by_file != (there.owner != API) and (by_file or contents.is_of_a_file(key)):
+        raise NotOwnedError(key, there.owner if there.owner != API else "the API")
+
+
+def _problems(
+    contents: Contents, changes: Mapping[Key, Change], values: Mapping[Key, Value]
+) -> dict[Key, list[Problem]]:
+    """What is wrong with the records that change, seen together with all that stay."""
+    kept = {key for key in contents.neighbours(changes.keys(), values) if key not in changes}
+    stay = {key: contents.records[key] for key in sorted(kept) if key in contents.records}
+    entries = {key: (record.held.entry, record.value) for key, record in stay.items()}
+    for key, value in values.items():
+        entry = changes[key].entry
+        assert entry is not None
+        entries[key] = (entry, value)  # after those that stay: the later one is told of the clash
+    upstreams = [placed(entry, value) for entry, value in entries.values() if isinstance(value, Upstream)]
+    gateways = [placed(entry, value) for entry, value in entries.values() if isinstance(value, Gateway)]
+    found: dict[Key, list[Problem]] = {}
+    for clash in clashes(upstreams, gateways):
+        kind = UPSTREAM if isinstance(clash.at.value, Upstream) else GATEWAY
+        found.setdefault((kind, clash.at.value.name), []).append(Problem((clash.field,), clash.message))
+    for key, problem in _impossible_overrides(contents, changes, values):
+        found.setdefault(key, []).append(problem)
+    return found
+
+
+def _impossible_overrides(
+    contents: Contents, changes: Mapping[Key, Change], values: Mapping[Key, Value]
+) -> Iterator[tuple[Key, Problem]]:
+    """An override must be possible over the definition that it is written over; later ones may make a part of it void."""
+    for key, value in values.items():
+        if not isinstance(value, TargetOverride):
+            continue
+        name, target = split_name(key[1])
+        below = values.get((UPSTREAM, name)) or contents.upstream(name)
+        if not isinstance(below, Upstream) or changes.get((UPSTREAM, name), Change("added", None)).action == "removed":
+            raise UnknownRecordError(UPSTREAM, name)
+        if all(each.key != target for each in below.targets):
+            there = ", ".join(each.key for each in below.targets[:10]) or "none"
+            raise UnknownRecordError("target", target, f" in upstream {name!r}; there are: {there}")
+        over = {**contents.overrides(name), target: value}
+        over |= {
+            split_name(other[1])[1]: said
+            for other, said in values.items()
+            if isinstance(said, TargetOverride) and split_name(other[1])[0] == name
+        }
+        for problem in impossible(below, over):
+            yield key, Problem(("weight",), problem.message)
+            break
+
+
+def _losses(contents: Contents, changes: Mapping[Key, Change], values: Mapping[Key, Value]) -> tuple[Loss, Loss]:
+    targets = upstreams = 0
+    for key, change in changes.items():
+        before = contents.upstream(key[1]) if key[0] == UPSTREAM else None
+        if before is None:
+            continue
+        after = values.get(key)
+        left = {target.key for target in after.targets} if isinstance(after, Upstream) else set()
+        targets += sum(target.key not in left for target in before.targets)
+        upstreams += change.action == "removed"
+    return Loss(targets, contents.targets), Loss(upstreams, contents.count(UPSTREAM))

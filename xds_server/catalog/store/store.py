@@ -1,0 +1,247 @@
+"""The store: every revision of the catalogue and every state that it ever had, in SQL. Synchronous; no policy lives here.
+
+A commit is one transaction: the revision, what it changed, and what is in force from then on. It is made on top of a known
+revision, and refused when another writer was faster, so that nothing is ever decided on a state that is not the newest.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert, or_, select, update
+
+from xds_server.catalog.store.engine import is_sqlite, open_engine
+from xds_server.catalog.store.records import Attribution, Change, Changes, Entry, Held, Key, Revision, State
+from xds_server.catalog.store.retention import forget
+from xds_server.catalog.store.tables import changes, current, revisions
+from xds_server.catalog.store.transaction import transaction
+
+CHANNEL: Final = "xds_server"
+"""On which PostgreSQL tells replicas of each commit."""
+
+
+class BehindError(Exception):
+    """Another writer committed first: read what it did, and decide anew."""
+
+
+class Committed(NamedTuple):
+    """A revision with all that it changed."""
+
+    revision: Revision
+    changes: Changes
+
+
+class Store:
+    """An open database. Methods raise StoreError when it cannot be reached or written; then nothing was."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_engine(url)
+
+    @property
+    def engine(self) -> Engine:
+        """For what else is kept in the same database."""
+        return self._engine
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may write to it as well."""
+        return not is_sqlite(self._engine)
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._engine.dispose()
+
+    # Reading
+
+    def head(self) -> int:
+        """Number of the newest revision; 0 for none."""
+        with self._reading() as connection:
+            return _head(connection)
+
+    def load(self) -> tuple[int, dict[Key, Held]]:
+        """Everything in force, and the revision as of which it is."""
+        joined = select(changes).join(
+            current,
+            and_(
+                changes.c.kind == current.c.kind,
+                changes.c.name == current.c.name,
+                changes.c.revision == current.c.revision,
+            ),
+        )
+        with self._reading() as connection:
+            rows = connection.execute(joined)
+            return _head(connection), {(row.kind, row.name): Held(_entry(row), row.revision) for row in rows}
+
+    def since(self, number: int, most: int = 1000) -> list[Committed]:
+        """The revisions after `number`, oldest first, `most` at a time."""
+        with self._reading() as connection:
+            found = select(revisions).where(revisions.c.number > number).order_by(revisions.c.number).limit(most)
+            return [
+                Committed(_revision(row), _changes(connection, row.number)) for row in connection.execute(found).all()
+            ]
+
+    def revision(self, number: int) -> Committed | None:
+        """One revision; None where there is none (any more)."""
+        with self._reading() as connection:
+            row = connection.execute(select(revisions).where(revisions.c.number == number)).first()
+            return Committed(_revision(row), _changes(connection, number)) if row is not None else None
+
+    def revisions(self, *, before: int | None = None, most: int = 100, state: State | None = None) -> list[Revision]:
+        """Revisions from the newest back, those before the number `before`."""
+        wanted = select(revisions).order_by(revisions.c.number.desc()).limit(most)
+        if before is not None:
+            wanted = wanted.where(revisions.c.number < before)
+        if state is not None:
+            wanted = wanted.where(revisions.c.state == state)
+        with self._reading() as connection:
+            return [_revision(row) for row in connection.execute(wanted)]
+
+    def oldest(self) -> int:
+        """Number of the oldest revision that is kept; 0 for none."""
+        with self._reading() as connection:
+            return connection.execute(select(func.min(revisions.c.number))).scalar() or 0
+
+    def state_at(self, number: int) -> dict[Key, Held]:
+        """What was in force as of revision `number`, which must be one that is kept."""
+        applied = (
+            select(changes.c.kind, changes.c.name, func.max(changes.c.revision).label("revision"))
+            .outerjoin(revisions, revisions.c.number == changes.c.revision)
+            # Of revisions that are forgotten, only what was applied is left.
+            .where(changes.c.revision <= number, or_(revisions.c.state.is_(None), revisions.c.state == "applied"))
+            .group_by(changes.c.kind, changes.c.name)
+            .subquery()
+        )
+        wanted = (
+            select(changes)
+            .join(
+                applied,
+                and_(
+                    changes.c.kind == applied.c.kind,
+                    changes.c.name == applied.c.name,
+                    changes.c.revision == applied.c.revision,
+                ),
+            )
+            .where(changes.c.action != "removed")
+        )
+        with self._reading() as connection:
+            rows = connection.execute(wanted)
+            return {(row.kind, row.name): Held(_entry(row), row.revision) for row in rows}
+
+    # Writing
+
+    def commit(
+        self,
+        base: int,
+        time: datetime,
+        by: Attribution,
+        made: Changes,
+        *,
+        state: State = "applied",
+        refers_to: int | None = None,
+        note: str = "",
+        mark: Mapping[int, State] | None = None,
+    ) -> Revision:
+        """Write revision `base` + 1. `mark`: earlier revisions whose state changes with it.
+
+        Raises BehindError when `base` is not the newest revision.
+        """
+        revision = Revision(base + 1, time, by, state, refers_to, note)
+        with self._writing() as connection:
+            if _head(connection) != base:
+                raise BehindError
+            connection.execute(insert(revisions).values(_row_of(revision)))
+            rows = [{"revision": revision.number, **_change_row(key, change)} for key, change in made.items()]
+            if rows:
+                connection.execute(insert(changes), rows)
+            if state == "applied":
+                _put_in_force(connection, revision.number, made)
+            for number, new in (mark or {}).items():
+                connection.execute(update(revisions).where(revisions.c.number == number).values(state=new))
+            if self.is_shared:
+                connection.execute(select(func.pg_notify(CHANNEL, str(revision.number))))
+        return revision
+
+    def check(self) -> None:
+        """Find out whether it can be written."""
+        with self._writing() as connection:
+            _head(connection)
+
+    def prune(self, *, keep: int, newer_than: datetime) -> int:
+        """Forget the revisions beyond the last `keep`, and those that are not newer than a time; returns how many.
+
+        The newest stays in any case, and so does all that the states need which can still be gone back to.
+        """
+        with self._writing() as connection:
+            aged = connection.execute(
+                select(func.max(revisions.c.number)).where(revisions.c.time < newer_than)
+            ).scalar()
+            return forget(connection, min(max(_head(connection) - keep, aged or 0), _head(connection) - 1))
+
+    def _reading(self) -> AbstractContextManager[Connection]:
+        return transaction(self._engine, writes=False)
+
+    def _writing(self) -> AbstractContextManager[Connection]:
+        return transaction(self._engine, writes=True)
+
+
+def _head(connection: Connection) -> int:
+    return connection.execute(select(func.max(revisions.c.number))).scalar() or 0
+
+
+def _put_in_force(connection: Connection, number: int, made: Changes) -> None:
+    keys = [{"a_kind": kind, "a_name": name} for kind, name in made]
+    if not keys:
+        return
+    of_record = and_(current.c.kind == bindparam("a_kind"), current.c.name == bindparam("a_name"))
+    connection.execute(delete(current).where(of_record), keys)
+    there = [
+        {"kind": kind, "name": name, "revision": number}
+        for (kind, name), change in made.items()
+        if change.entry is not None
+    ]
+    if there:
+        connection.execute(insert(current), there)
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(row.origin, row.line, row.document)
+
+
+def _changes(connection: Connection, number: int) -> dict[Key, Change]:
+    rows = connection.execute(
+        select(changes).where(changes.c.revision == number).order_by(changes.c.kind, changes.c.name)
+    )
+    return {(row.kind, row.name): Change(row.action, _entry(row) if row.document is not None else None) for row in rows}
+
+
+def _change_row(key: Key, change: Change) -> dict[str, Any]:
+    origin, line, document = change.entry if change.entry is not None else (None, None, None)
+    return {
+        "kind": key[0],
+        "name": key[1],
+        "action": change.action,
+        "origin": origin,
+        "line": line,
+        "document": document,
+    }
+
+
+def _revision(row: Any) -> Revision:
+    by = Attribution(row.author, row.message, row.client, row.source)
+    return Revision(row.number, row.time, by, row.state, row.refers_to, row.note)
+
+
+def _row_of(revision: Revision) -> dict[str, Any]:
+    by = revision.by
+    return {
+        "number": revision.number,
+        "time": revision.time,
+        "author": by.author,
+        "message": by.message,
+        "client": by.client,
+        "source": by.source,
+        "state": revision.state,
+        "refers_to": revision.refers_to,
+        "note": revision.note,
+    }

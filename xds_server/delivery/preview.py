@@ -1,0 +1,117 @@
+"""What a change of definitions would do: line by line, in Envoy, and to whom. Pure; host names are not looked up."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import yaml
+
+from xds_server.catalog.contents import Value
+from xds_server.catalog.overrides import TargetOverride, overridden, split_name
+from xds_server.catalog.store.records import GATEWAY, OVERRIDE, UPSTREAM, Key
+from xds_server.delivery.audience import matches
+from xds_server.delivery.compiled import Compiled, NotServableError, compile_gateway, compile_upstream
+from xds_server.delivery.effects import Effects, effects
+from xds_server.upstreams.deadlines import as_of
+from xds_server.upstreams.lint import Lint, lint_one
+from xds_server.upstreams.model import Gateway, NodeSelector, Upstream
+from xds_server.xds import Node
+
+CONTEXT: Final = 3
+"""Unchanged lines that are shown around changed ones."""
+
+Values = Mapping[Key, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What would become of one record."""
+
+    kind: str
+    name: str
+    action: Literal["added", "changed", "removed"]
+    effects: Effects
+    lines: tuple[str, ...]
+    """The difference of what is written, each line behind ``+``, ``-`` or a space."""
+    lints: tuple[Lint, ...]
+    """What will surprise in it afterwards."""
+    nodes: tuple[str, ...]
+    """Ids of the connected nodes that receive it, before or after."""
+
+
+def previews(before: Values, after: Values, nodes: Iterable[Node], now: datetime) -> list[Preview]:
+    """What differs between two sets of records, which need hold no others than those that may differ, and what they need:
+    upstreams for overrides, and for gateways that forward to one."""
+    nodes = list(nodes)
+    found = []
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if old != new:
+            found.append(_preview(key, before, after, nodes, now))
+    return found
+
+
+def _preview(key: Key, before: Values, after: Values, nodes: list[Node], now: datetime) -> Preview:
+    old, new = before.get(key), after.get(key)
+    about = (UPSTREAM, split_name(key[1])[0]) if key[0] == OVERRIDE else key
+    made = effects(_compiled(about, before, now), _compiled(about, after, now), moved=_moved(about, before, after))
+    upstream = after.get(about)
+    lints = lint_one(upstream) if isinstance(upstream, Upstream) else []
+    touched = {node.id for values in (before, after) for node in _audience(about, values, nodes)} if made else set()
+    action: Literal["added", "changed", "removed"] = "added" if old is None else "removed" if new is None else "changed"
+    return Preview(*key, action, made, tuple(_lines(old, new)), tuple(lints), tuple(sorted(touched)))
+
+
+def _compiled(key: Key, values: Values, now: datetime) -> Compiled | None:
+    value = values.get(key)
+    try:
+        if isinstance(value, Upstream):
+            return compile_upstream(as_of(overridden(value, _overrides(key[1], values)), now), {}, served=True)
+        return compile_gateway(value) if isinstance(value, Gateway) else None
+    except NotServableError:
+        return None
+
+
+def _overrides(upstream: str, values: Values) -> dict[str, TargetOverride]:
+    return {
+        split_name(name)[1]: value
+        for (kind, name), value in values.items()
+        if kind == OVERRIDE and isinstance(value, TargetOverride) and split_name(name)[0] == upstream
+    }
+
+
+def _selector(key: Key, values: Values) -> NodeSelector | None:
+    """Which nodes receive a definition; None for one that is not there."""
+    value = values.get(key)
+    if isinstance(value, Gateway):
+        if value.upstream is None:
+            return NodeSelector()
+        value = values.get((UPSTREAM, value.upstream))
+    return value.nodes if isinstance(value, Upstream) else None
+
+
+def _moved(key: Key, before: Values, after: Values) -> bool:
+    old, new = _selector(key, before), _selector(key, after)
+    return old is not None and new is not None and old != new
+
+
+def _audience(key: Key, values: Values, nodes: list[Node]) -> Iterator[Node]:
+    selector = _selector(key, values)
+    if selector is not None:
+        yield from (node for node in nodes if matches(selector, node) and not (key[0] == GATEWAY and node.is_grpc))
+
+
+def _lines(old: Value | None, new: Value | None) -> Iterator[str]:
+    before, after = (_text(value) for value in (old, new))
+    for line in difflib.unified_diff(before, after, n=CONTEXT, lineterm=""):
+        if not line.startswith(("+++", "---", "@@")):
+            yield line
+
+
+def _text(value: Value | None) -> list[str]:
+    if value is None:
+        return []
+    data: dict[str, Any] = value.model_dump(mode="json", exclude_unset=True)
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120).splitlines()

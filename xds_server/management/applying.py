@@ -1,0 +1,74 @@
+"""Whole documents, applied as one revision, or only looked at."""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from xds_server.catalog.catalog import Catalog, Edit, Outcome
+from xds_server.catalog.contents import Contents, Value
+from xds_server.catalog.overrides import split_name
+from xds_server.catalog.planning import Plan, Proposal, Put, put
+from xds_server.catalog.store.records import GATEWAY, OVERRIDE, UPSTREAM, Attribution, Key
+from xds_server.delivery.preview import Preview, previews
+from xds_server.management.bodies import Inspect, document
+from xds_server.upstreams.model import Gateway
+from xds_server.xds import Node
+
+
+class Applying:
+    """Applies documents."""
+
+    def __init__(self, catalog: Catalog, inspect: Inspect, nodes: Callable[[], Iterable[Node]]) -> None:
+        """`nodes`: those that are connected."""
+        self._catalog, self._inspect, self._nodes = catalog, inspect, nodes
+
+    async def apply(self, data: Any, by: Attribution, *, prune: bool = False) -> Outcome:
+        """Add and replace what a document names, all of it or nothing. `prune`: take away what else came through the API.
+
+        Raises a RefusedError or StoreError.
+        """
+        return await self._catalog.commit(self._edit(data, by, prune=prune))
+
+    def preview(self, data: Any, by: Attribution, *, prune: bool = False) -> tuple[list[Preview], str]:
+        """What `apply` would do, and why the guard would hold it (empty when it would not). Raises as `apply` does."""
+        _, plan = self._catalog.plan(self._edit(data, by, prune=prune))
+        return self.previews(plan), plan.objection
+
+    def previews(self, plan: Plan) -> list[Preview]:
+        """What a plan would do."""
+        before = _needed(self._catalog.contents, plan)
+        after = {key: value for key, value in before.items() if key not in plan.changes} | dict(plan.values)
+        return previews(before, after, self._nodes(), datetime.now(UTC))
+
+    def _edit(self, data: Any, by: Attribution, *, prune: bool) -> Edit:
+        upstreams, gateways = document(data, self._inspect)
+        wanted: dict[Key, Put] = {(UPSTREAM, each.name): put(each) for each in upstreams}
+        wanted |= {(GATEWAY, each.name): put(each) for each in gateways}
+
+        def edit(contents: Contents) -> Proposal:
+            gone = frozenset(_others(contents, wanted)) if prune else frozenset()
+            return Proposal(by, wanted, gone)
+
+        return edit
+
+
+def _others(contents: Contents, wanted: dict[Key, Put]) -> Iterable[Key]:
+    """What came through the API and is not in a document, with what lies over it."""
+    for kind, name in contents.records:
+        about = (UPSTREAM, split_name(name)[0]) if kind == OVERRIDE else (kind, name)
+        if about not in wanted and not contents.is_of_a_file(about):
+            yield kind, name
+
+
+def _needed(contents: Contents, plan: Plan) -> dict[Key, Value]:
+    """What is in force of the records that change, and of those without which they cannot be understood."""
+    keys = set(plan.changes)
+    for value in [*plan.values.values(), *(contents.records[key].value for key in keys if key in contents)]:
+        if isinstance(value, Gateway) and value.upstream is not None:
+            keys.add((UPSTREAM, value.upstream))
+    for kind, name in [*keys]:
+        if kind != GATEWAY:
+            upstream = split_name(name)[0] if kind == OVERRIDE else name
+            keys.add((UPSTREAM, upstream))
+            keys |= {(OVERRIDE, f"{upstream}/{target}") for target in contents.overrides(upstream)}
+    return {key: contents.records[key].value for key in keys if key in contents}

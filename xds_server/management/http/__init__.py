@@ -1,0 +1,1 @@
+"""HTTP: the API, REST xDS, and health."""

@@ -1,0 +1,59 @@
+"""The HTTP application: the API, REST xDS, and health. Thin: all answers come from elsewhere."""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from pydantic.json_schema import models_json_schema
+
+from xds_server import __version__
+from xds_server.catalog.overrides import TargetOverride
+from xds_server.management.http import revisions, targets
+from xds_server.management.http.definitions import definitions_router
+from xds_server.management.http.problems import add_problems
+from xds_server.management.service import Management
+from xds_server.upstreams.model import Document, Gateway, Target, Upstream
+from xds_server.xds.rest import rest_routes
+
+DESCRIPTION: Final = "Definitions of upstreams, their history, and what every connected Envoy has of them."
+
+
+def http_app(management: Management) -> FastAPI:
+    """The application, over the functions of `management`."""
+    app = FastAPI(title="xds-server", version=__version__, description=DESCRIPTION, redoc_url=None)
+    app.state.management = management
+    add_problems(app)
+
+    @app.get("/healthz", tags=["health"])
+    async def alive() -> dict[str, Any]:
+        """Whether the process answers."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["health"], responses={503: {"description": "Not ready"}})
+    async def ready() -> JSONResponse:
+        """Whether the catalogue is loaded and xDS is served."""
+        if management.is_ready:
+            return JSONResponse({"status": "ready", "writable": not management.catalog.problem})
+        return JSONResponse({"status": "not ready: definitions are not loaded, or the server stops"}, status_code=503)
+
+    for router in (definitions_router("upstreams"), definitions_router("gateways"), targets.router, revisions.router):
+        app.include_router(router)
+    app.router.routes.extend(rest_routes(management.publisher.server))
+    _describe_bodies(app)
+    return app
+
+
+def _describe_bodies(app: FastAPI) -> None:
+    """Put the schemas of definitions, which are read by hand for their messages, into the API's description."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            described = made()
+            models = [(model, "validation") for model in (Document, Upstream, Gateway, Target, TargetOverride)]
+            _, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+            described.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
+        assert app.openapi_schema is not None
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,102 @@
+"""`/v1/apply` and `/v1/revisions`: whole documents in, history out."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from xds_server.management.http.definitions import ERRORS, written
+from xds_server.management.http.problems import documented
+from xds_server.management.http.requests import MAX_DOCUMENT, Caller, Limit, Message, Service, body
+
+router = APIRouter(prefix="/v1", tags=["revisions"])
+_DOCUMENT = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Document"}}},
+    }
+}
+Share = Annotated[
+    str | None, Query(pattern=r"^\d{1,3}(\.\d+)?%?$", description="Percent of the affected Envoys to wait for.")
+]
+Timeout = Annotated[
+    str, Query(alias="timeout", pattern=r"^\d+(\.\d+)?(ms|s|m)?$", description="How long to wait, for example 30s.")
+]
+
+
+@router.post("/apply", responses=documented(*ERRORS, held=True), openapi_extra=_DOCUMENT)
+async def apply(
+    service: Service,
+    caller: Caller,
+    request: Request,
+    response: Response,
+    dry_run: bool = False,
+    prune: Annotated[bool, Query(description="Take away what else came through the API.")] = False,
+    wait: Share = None,
+    patience: Timeout = "30s",
+    message: Message = "",
+) -> dict[str, Any]:
+    """Add and replace what a document names, all of it or nothing, as one revision."""
+    data = await body(request, MAX_DOCUMENT)
+    if dry_run:
+        return service.preview(data, caller.by(message), prune=prune)
+    made = await service.applying.apply(data, caller.by(message), prune=prune)
+    shown = written(service, made, response)
+    if wait is not None and not made.is_held:
+        shown["wait"] = await service.wait(made.number, float(wait.rstrip("%")), patience)
+    return shown
+
+
+@router.get("/revisions", responses=documented(422, 503))
+async def all_of_them(
+    service: Service,
+    limit: Limit = 100,
+    before: Annotated[int | None, Query(ge=1, description="Number to go on before: `next` of the page before.")] = None,
+) -> dict[str, Any]:
+    """Revisions from the newest back."""
+    found = await service.history.page(before=before, most=limit)
+    return {"revisions": found, "next": found[-1]["revision"] if len(found) == limit else None}
+
+
+@router.get("/revisions/{number}", responses=documented(404, 422, 503))
+async def one(service: Service, number: int) -> dict[str, Any]:
+    """One revision, and which records it changed."""
+    return {**await service.history.get(number), **service.progress(number)}
+
+
+@router.get("/revisions/{number}/diff", responses=documented(404, 422, 503))
+async def diff(
+    service: Service,
+    number: int,
+    to: Annotated[int | None, Query(description="Compare with the state as of this one.")] = None,
+) -> dict[str, Any]:
+    """What a revision changed, or what lies between two."""
+    if to is None:
+        return service.shown(await service.history.changed_by(number))
+    return service.shown(await service.history.between(number, to))
+
+
+@router.post("/revisions/{number}/rollback", responses=documented(*ERRORS, held=True))
+async def rollback(
+    service: Service,
+    caller: Caller,
+    response: Response,
+    number: int,
+    with_overrides: Annotated[bool, Query(description="Also what operators laid over targets.")] = False,
+    wait: Share = None,
+    patience: Timeout = "30s",
+    message: Message = "",
+) -> dict[str, Any]:
+    """Go back to what was in force as of a revision, in a revision of its own."""
+    made = await service.history.rollback(number, caller.by(message), with_overrides=with_overrides)
+    shown = written(service, made, response)
+    if wait is not None and not made.is_held:
+        shown["wait"] = await service.wait(made.number, float(wait.rstrip("%")), patience)
+    return shown
+
+
+@router.post("/revisions/{number}/confirm", responses=documented(*ERRORS))
+async def confirm(
+    service: Service, caller: Caller, response: Response, number: int, message: Message = ""
+) -> dict[str, Any]:
+    """Put in force what the guard held."""
+    return written(service, await service.history.confirm(number, caller.by(message)), response)

@@ -1,0 +1,79 @@
+"""Everything that can be asked of a running control plane; HTTP and gRPC are thin over it."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from xds_server.catalog.catalog import Catalog, Outcome
+from xds_server.catalog.errors import UnknownRecordError
+from xds_server.catalog.store.records import GATEWAY, UPSTREAM, Attribution
+from xds_server.delivery.checking import SecretsNow, not_servable
+from xds_server.delivery.preview import Preview
+from xds_server.delivery.publisher import Publisher
+from xds_server.management import views
+from xds_server.management.applying import Applying
+from xds_server.management.definitions import Definitions, record
+from xds_server.management.history import History
+from xds_server.management.targets import Targets
+from xds_server.upstreams.lint import lint_one
+from xds_server.xds import Node
+
+
+class Management:
+    """The functions of the management, by what they are about."""
+
+    def __init__(self, catalog: Catalog, publisher: Publisher, secrets_dir: Path | None = None) -> None:
+        """`secrets_dir`: of the secrets that definitions may name; None where there is none."""
+        self.catalog, self.publisher = catalog, publisher
+        inspect = partial(not_servable, SecretsNow(secrets_dir) if secrets_dir is not None else None)
+        self.upstreams = Definitions(catalog, UPSTREAM, inspect)
+        self.gateways = Definitions(catalog, GATEWAY, inspect)
+        self.targets = Targets(catalog, inspect)
+        self.applying = Applying(catalog, inspect, self.nodes)
+        self.history = History(catalog, self.nodes)
+
+    def nodes(self) -> list[Node]:
+        """Those that are connected; a node with several streams is several times in it."""
+        return [client.node for client in self.publisher.server.clients]
+
+    def envoy(self, name: str, node_id: str | None = None) -> list[Any]:
+        """The messages that an upstream becomes: for any Envoy, or for a connected node. Raises UnknownRecordError."""
+        record(self.catalog.contents, UPSTREAM, name)
+        node = None
+        if node_id is not None:
+            node = next((node for node in self.nodes() if node.id == node_id), None)
+            if node is None:
+                raise UnknownRecordError("connected node", node_id)
+        return self.publisher.messages((UPSTREAM, name), node)
+
+    def preview(self, data: Any, by: Attribution, *, prune: bool = False) -> dict[str, Any]:
+        """What applying a document would do. Raises a RefusedError."""
+        found, objection = self.applying.preview(data, by, prune=prune)
+        return {**self.shown(found), "held": objection}
+
+    def shown(self, found: list[Preview]) -> dict[str, Any]:
+        """Previews as plain data."""
+        return {"changes": [views.preview(each) for each in found]}
+
+    def outcome(self, made: Outcome) -> dict[str, Any]:
+        """The answer to a write, with what will surprise in what it wrote."""
+        upstreams = [
+            upstream
+            for kind, name in made.changes
+            if kind == UPSTREAM and (upstream := self.catalog.contents.upstream(name)) is not None
+        ]
+        return {**views.outcome(made), "warnings": [views.lint(each) for one in upstreams for each in lint_one(one)]}
+
+    async def wait(self, number: int, share: float, patience: str) -> dict[str, Any]:
+        """Wait until so many percent of the affected Envoys have acknowledged a revision."""
+        await self.catalog.until_delivered(number)
+        return {}
+
+    def progress(self, number: int) -> dict[str, Any]:
+        """Which Envoys have acknowledged a revision."""
+        return {}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the catalogue is loaded, and xDS is served."""
+        return self.publisher.server.serving

@@ -1,0 +1,116 @@
+"""What the management shows, as plain data: one shape for HTTP, gRPC and the command line. Pure."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from xds_server.catalog.catalog import Outcome
+from xds_server.catalog.contents import Contents, Record
+from xds_server.catalog.overrides import TargetOverride, overridden
+from xds_server.catalog.store.records import UPSTREAM, Changes, Revision
+from xds_server.delivery.preview import Preview
+from xds_server.upstreams.lint import Lint
+from xds_server.upstreams.model import Definition, Target, Upstream
+
+NODES: Final = 20
+"""Ids of nodes that a preview names."""
+
+
+def written(value: Definition) -> dict[str, Any]:
+    """A definition as its author wrote it."""
+    return value.model_dump(mode="json", exclude_unset=True)
+
+
+def about(contents: Contents, record: Record, name: str) -> dict[str, Any]:
+    """What is known of a record beside what it says."""
+    shown: dict[str, Any] = {"revision": record.held.revision, "origin": record.owner}
+    if record.held.entry.line:
+        shown["line"] = record.held.entry.line
+    if isinstance(record.value, Upstream) and (overrides := contents.overrides(name)):
+        shown["overrides"] = {target: written(override) for target, override in overrides.items()}
+    return shown
+
+
+def targets(contents: Contents, upstream: Upstream) -> list[dict[str, Any]]:
+    """The targets of an upstream as they are served, with what operators laid over them."""
+    overrides = contents.overrides(upstream.name)
+    served = overridden(upstream, overrides)
+    return [target(each, overrides.get(each.key)) for each in served.targets]
+
+
+def target(served: Target, override: TargetOverride | None) -> dict[str, Any]:
+    """One target."""
+    said = {name: value for name, value in written(served).items() if value is not None}
+    shown: dict[str, Any] = {"target": served.key, **said}
+    shown |= {"weight": served.weight, "priority": served.priority, "state": served.state}
+    if override is not None:
+        shown["override"] = written(override)
+    return shown
+
+
+def revision(one: Revision) -> dict[str, Any]:
+    """A revision without what it changed."""
+    shown: dict[str, Any] = {
+        "revision": one.number,
+        "time": time(one.time),
+        "author": one.by.author,
+        "message": one.by.message,
+        "source": one.by.source,
+        "client": one.by.client,
+        "state": one.state,
+    }
+    if one.refers_to is not None:
+        shown["refers_to"] = one.refers_to
+    if one.note:
+        shown["note"] = one.note
+    return shown
+
+
+def changes(made: Changes) -> list[dict[str, Any]]:
+    """Which records a revision changed."""
+    return [{"kind": kind, "name": name, "action": change.action} for (kind, name), change in sorted(made.items())]
+
+
+def outcome(made: Outcome) -> dict[str, Any]:
+    """The answer to a write."""
+    shown: dict[str, Any] = {"revision": made.number, "changed": bool(made.changes) and not made.is_held}
+    shown |= {"state": made.revision.state if made.revision is not None else "unchanged"}
+    if made.revision is not None and made.revision.note:
+        shown["note"] = f"{made.revision.note} (xds-server confirm {made.number})"
+    shown["changes"] = changes(made.changes)
+    return shown
+
+
+def lint(one: Lint) -> dict[str, Any]:
+    """A warning."""
+    return {"upstream": one.upstream, "field": one.field, "code": one.code, "message": one.message, "fix": one.fix}
+
+
+def preview(one: Preview) -> dict[str, Any]:
+    """What would become of a record."""
+    return {
+        "kind": one.kind,
+        "name": one.name,
+        "action": one.action,
+        "effect": str(one.effects),
+        "drops": [*one.effects.drops],
+        "nodes": {"count": len(one.nodes), "ids": [*one.nodes[:NODES]]},
+        "diff": [*one.lines],
+        "warnings": [lint(each) for each in one.lints],
+    }
+
+
+def time(moment: datetime) -> str:
+    """A moment as RFC 3339 has it, in UTC."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def has_labels(upstream: Upstream, wanted: Mapping[str, str]) -> bool:
+    """Whether an upstream carries all of some labels."""
+    return all(upstream.labels.get(key) == value for key, value in wanted.items())
+
+
+def upstreams_with(contents: Contents, labels: Mapping[str, str]) -> list[str]:
+    """Names of the upstreams that carry all of some labels, sorted."""
+    found = ((name, contents.upstream(name)) for name in contents.names(UPSTREAM))
+    return [name for name, upstream in found if upstream is not None and has_labels(upstream, labels)]
