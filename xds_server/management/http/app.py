@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
 
 from xds_server import __version__
@@ -20,7 +21,8 @@ DESCRIPTION: Final = "Definitions of upstreams, their history, and what every co
 
 def http_app(management: Management) -> FastAPI:
     """The application, over the functions of `management`."""
-    app = FastAPI(title="xds-server", version=__version__, description=DESCRIPTION, redoc_url=None)
+    # Offline: a browser that reaches this server may reach nothing else.
+    app = FastAPIOffline(title="xds-server", version=__version__, description=DESCRIPTION, redoc_url=None)
     app.state.management = management
     add_problems(app)
 

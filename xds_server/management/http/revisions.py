@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from xds_server.management.http.definitions import ERRORS, written
 from xds_server.management.http.problems import documented
@@ -15,6 +15,8 @@ _DOCUMENT = {
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Document"}}},
     }
 }
+_NEWEST = 2**31 - 1
+Number = Annotated[int, Path(ge=1, le=_NEWEST, description="Number of a revision.")]
 Share = Annotated[
     str | None, Query(pattern=r"^\d{1,3}(\.\d+)?%?$", description="Percent of the affected Envoys to wait for.")
 ]
@@ -50,7 +52,9 @@ async def apply(
 async def all_of_them(
     service: Service,
     limit: Limit = 100,
-    before: Annotated[int | None, Query(ge=1, description="Number to go on before: `next` of the page before.")] = None,
+    before: Annotated[
+        int | None, Query(ge=1, le=_NEWEST, description="Number to go on before: `next` of the page before.")
+    ] = None,
 ) -> dict[str, Any]:
     """Revisions from the newest back."""
     found = await service.history.page(before=before, most=limit)
@@ -58,7 +62,7 @@ async def all_of_them(
 
 
 @router.get("/revisions/{number}", responses=documented(404, 422, 503))
-async def one(service: Service, number: int) -> dict[str, Any]:
+async def one(service: Service, number: Number) -> dict[str, Any]:
     """One revision, and which records it changed."""
     return {**await service.history.get(number), **service.progress(number)}
 
@@ -66,8 +70,8 @@ async def one(service: Service, number: int) -> dict[str, Any]:
 @router.get("/revisions/{number}/diff", responses=documented(404, 422, 503))
 async def diff(
     service: Service,
-    number: int,
-    to: Annotated[int | None, Query(description="Compare with the state as of this one.")] = None,
+    number: Number,
+    to: Annotated[int | None, Query(ge=1, le=_NEWEST, description="Compare with the state as of this one.")] = None,
 ) -> dict[str, Any]:
     """What a revision changed, or what lies between two."""
     if to is None:
@@ -80,7 +84,7 @@ async def rollback(
     service: Service,
     caller: Caller,
     response: Response,
-    number: int,
+    number: Number,
     with_overrides: Annotated[bool, Query(description="Also what operators laid over targets.")] = False,
     wait: Share = None,
     patience: Timeout = "30s",
@@ -96,7 +100,7 @@ async def rollback(
 
 @router.post("/revisions/{number}/confirm", responses=documented(*ERRORS))
 async def confirm(
-    service: Service, caller: Caller, response: Response, number: int, message: Message = ""
+    service: Service, caller: Caller, response: Response, number: Number, message: Message = ""
 ) -> dict[str, Any]:
     """Put in force what the guard held."""
     return written(service, await service.history.confirm(number, caller.by(message)), response)
