@@ -10,8 +10,7 @@ import httpx
 import pytest
 from scripted_client import cluster, endpoints, listener, routes, web
 
-from xds_server.management.http import HttpServer, http_app
-from xds_server.xds import CLUSTER, ENDPOINTS, AddressInUseError, DiscoveryServer, Node, Resource, Snapshot
+from xds_server.xds import CLUSTER, ENDPOINTS, DiscoveryServer, Node, Resource, Snapshot
 from xds_server.xds.rest import MAX_BODY, PATHS, rest_app
 
 NODE = {"id": "n", "cluster": "c", "extensions": [{"name": "x", "category": "y"}], "user_agent_name": "envoy"}
@@ -240,23 +239,3 @@ async def test_many_pollers_of_one_big_answer_share_it_and_nothing_stands_still(
     watching.cancel()
     assert {len(names(answer)) for answer in answers} == {2_000}
     assert longest < 1
-
-
-async def test_the_port_tells_of_life_and_readiness_and_ends_cleanly() -> None:
-    discovery = DiscoveryServer()
-    server = HttpServer(http_app(discovery))
-    port = await server.start("127.0.0.1:0")
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
-        assert (await http.get("/healthz")).json() == {"status": "ok"}
-        await discovery.start()
-        assert (await http.get("/readyz")).status_code == 503
-        discovery.set_snapshot(Snapshot.of([cluster("a")]))
-        assert (await http.get("/readyz")).json() == {"status": "ready"}
-        assert names(await poll(http, "clusters")) == ["a"]
-        with pytest.raises(AddressInUseError, match=f"cannot listen on 127.0.0.1:{port}"):
-            await HttpServer(http_app(discovery)).start(f"127.0.0.1:{port}")
-        await discovery.stop(0)
-        assert (await http.get("/readyz")).status_code == 503
-    await server.stop()
-    with pytest.raises(OSError, match=r"refused|failed"):
-        await asyncio.open_connection("127.0.0.1", port)
