@@ -14,11 +14,17 @@ from typing import Any, Final
 import grpc
 
 from xds_server.xds.limits import Limits, Turnstile
-from xds_server.xds.stream import InvalidRequestError, Stream, TooMuchError
+from xds_server.xds.stream import InvalidRequestError, RefusedError, Stream, TooMuchError
 
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]
 log: Final = logging.getLogger(__name__)
 
+_STATUS: Final = {
+    InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
+    RefusedError: grpc.StatusCode.PERMISSION_DENIED,
+    TooMuchError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+"""How a stream ends by the client's own doing."""
 _DETAIL: Final = 1_000
 """Characters of a status message: the trailers of a call hold 8 KiB (P4)."""
 _PER_STREAM: Final = 0.005
@@ -53,7 +59,7 @@ class Streaming:
         return self._ending_over
 
     async def serve(self, stream: Stream[Any], context: Any) -> None:
-        """Serve one call until an end is reached. Ends it with INVALID_ARGUMENT or RESOURCE_EXHAUSTED where it must."""
+        """Serve one call until an end is reached. Ends it with a status of `_STATUS` where it must."""
         wait = self._turnstile.enter(time.monotonic())
         if wait is None:
             rate = self._limits.new_streams_per_second
@@ -76,11 +82,9 @@ class Streaming:
                 await asyncio.sleep(random.uniform(0, self._ending_over))
         except grpc.aio.BaseError:
             pass  # the client is gone while it was written to
-        except (InvalidRequestError, TooMuchError) as error:
+        except (InvalidRequestError, RefusedError, TooMuchError) as error:
             detail = _short(str(error))
-            invalid = isinstance(error, InvalidRequestError)
-            status = grpc.StatusCode.INVALID_ARGUMENT if invalid else grpc.StatusCode.RESOURCE_EXHAUSTED
-            await context.abort(status, detail)
+            await context.abort(_STATUS[type(error)], detail)
         except Exception:
             detail = "an error of the server: see its log"
             log.exception("a stream ends by an error of the server")
