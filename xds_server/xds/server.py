@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Container
 from contextlib import suppress
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import grpc
 from envoy.service.discovery.v3 import discovery_pb2
@@ -24,7 +24,7 @@ from xds_server.xds.polling import Answer, NotReadyError, poll
 from xds_server.xds.services import Health, add_discovery, add_reflection
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.stream import InvalidRequestError, RefusedError, Stream
-from xds_server.xds.streaming import Streaming, parse
+from xds_server.xds.streaming import Streaming, ending, parse
 
 log: Final = logging.getLogger(__name__)
 
@@ -282,22 +282,13 @@ class DiscoveryServer:
         return poll(group.snapshot, type_url, request)
 
     async def _fetch(self, type_url: str, raw: bytes, context: Any) -> bytes:
-        try:
+        async def answer() -> bytes:
             request = parse(discovery_pb2.DiscoveryRequest, raw)
             request.version_info = ""  # a unary call has no way to say that nothing differs
-            answer = await self.poll(type_url, request, certificate_names(context)) or Answer(type_url, "", ())
-        except InvalidRequestError as error:
-            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, error)
-        except RefusedError as error:
-            await _abort(context, grpc.StatusCode.PERMISSION_DENIED, error)
-        except NotReadyError as error:
-            await _abort(context, grpc.StatusCode.UNAVAILABLE, error)
-        return answer.encode(self._identifier)
+            names = certificate_names(context) if self._authorize is not None else None
+            return (await self.poll(type_url, request, names) or Answer(type_url, "", ())).encode(self._identifier)
 
-
-async def _abort(context: Any, status: grpc.StatusCode, error: Exception) -> NoReturn:
-    await context.abort(status, str(error))
-    raise error
+        return await ending(answer(), context)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
