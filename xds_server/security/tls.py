@@ -56,18 +56,14 @@ class Certificates:
 
         return grpc.dynamic_ssl_server_credentials(_configuration(given, require_client), fetch, require_client)
 
+    @property
+    def newest(self) -> ssl.SSLContext:
+        """What a connection that is made now is made from."""
+        return self._held.context
+
     def ssl_context(self) -> ssl.SSLContext:
         """For any number of HTTP ports. Clients may show a certificate of `client_ca`, and need not."""
-        context = _context()
-        context.verify_mode = self._held.context.verify_mode  # the one thing that does not change with the context
-        read_pair(self._cert, self._key, context)
-
-        def use_newest(connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
-            connection.context = self._held.context
-
-        # Called for each new connection, also for those that name no server.
-        context.sni_callback = use_newest
-        return context
+        return _Newest(self)
 
     async def run(self) -> None:
         """Look at the files again and again, until cancelled."""
@@ -113,6 +109,22 @@ class Certificates:
         return _Held(chain, key, client_ca, context)
 
 
+class _Newest(ssl.SSLContext):
+    """Makes each connection from the context that is the newest then.
+
+    Loading new files into one context would not do: it forgets no authority, and no session that a client could go on with.
+    """
+
+    def __new__(cls, _: Certificates) -> "_Newest":
+        return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+
+    def __init__(self, certificates: Certificates) -> None:
+        self._certificates = certificates
+
+    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
+        return self._certificates.newest.wrap_bio(*args, **options)
+
+
 def certificate_names(certificate: Mapping[str, Any] | None) -> tuple[str, ...] | None:
     """DNS names and URIs of a client's certificate, as `ssl.SSLSocket.getpeercert` gives it; None where none was shown."""
     if not certificate:
@@ -132,7 +144,4 @@ def _context() -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     # As gRPC does: an authority in the file is believed, also one that another one signed.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    # A session that goes on would keep what was proved for one certificate alive after its authority is gone.
-    context.options |= ssl.OP_NO_TICKET
-    context.num_tickets = 0
     return context
