@@ -28,7 +28,7 @@ Name = Annotated[str, typer.Argument(help="Whose it is: changes that it makes ar
 
 def token_commands(open_store: OpenStore) -> typer.Typer:
     """The commands `token create`, `token list` and `token revoke`."""
-    group = typer.Typer(help="API tokens: create, list, revoke.", no_args_is_help=True)
+    group = typer.Typer(help="API tokens: create, list, revoke.", no_args_is_help=True, rich_markup_mode=None)
 
     @group.command("create")
     def create_token(
