@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from xds_server.management.http import HttpServer, certificate_of
+from xds_server.management.http.listening import HttpServer, certificate_of
 from xds_server.pem_files import PemError
 from xds_server.security.tls import Certificates, certificate_names
 

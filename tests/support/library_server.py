@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from wire import Wire
 
-from xds_server.management.http import HttpServer
+from xds_server.management.http.listening import HttpServer
 from xds_server.testing.loop import run
 from xds_server.xds import DiscoveryServer, Event, Limits, Resource, Snapshot
 from xds_server.xds.rest import rest_app
