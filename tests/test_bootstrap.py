@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from xds_server.bootstrap import EXAMPLES, Bootstrap, render
+from xds_server.bootstrap import EXAMPLES, Bootstrap, render, render_sds
 
 ENVOY_DIRECTORY = Path(__file__).parent.parent / "envoy"
 
@@ -135,6 +135,36 @@ def test_tls_verifies_the_name_that_was_asked_for() -> None:
     ]
 
 
+def test_tls_by_files_that_envoy_watches() -> None:
+    files = {"ca_file": "/ca.pem", "cert_file": "/cert.pem", "key_file": "/key.pem", "sds_dir": "/etc/envoy/sds/"}
+    options = Bootstrap("edge-1", xds_address="control.example:443", **files)  # type: ignore[arg-type]
+    common = control_plane(xds_address="control.example:443", **files)["transport_socket"]["typed_config"][
+        "common_tls_context"
+    ]
+    combined = common["combined_validation_context"]
+    assert combined["default_validation_context"] == {
+        "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": "control.example"}}]
+    }, "the name is compared as it is without"
+    references = [combined["validation_context_sds_secret_config"], *common["tls_certificate_sds_secret_configs"]]
+    paths = [reference["sds_config"]["path_config_source"]["path"] for reference in references]
+    assert paths == ["/etc/envoy/sds/control-plane-ca.yaml", "/etc/envoy/sds/client-certificate.yaml"]
+    assert "/cert.pem" not in str(common), "what the bootstrap names is read once"
+    written = {name: yaml.safe_load(text)["resources"] for name, text in render_sds(options).items()}
+    assert list(written) == ["control-plane-ca.yaml", "client-certificate.yaml"]
+    (authorities,), (certificate,) = written.values()
+    assert [authorities["name"], certificate["name"]] == [reference["name"] for reference in references]
+    assert authorities["validation_context"] == {"trusted_ca": {"filename": "/ca.pem"}}
+    assert certificate["tls_certificate"] == {
+        "certificate_chain": {"filename": "/cert.pem"},
+        "private_key": {"filename": "/key.pem"},
+    }
+
+
+def test_files_to_watch_are_those_that_there_are() -> None:
+    assert list(render_sds(Bootstrap("n", ca_file="/ca.pem", sds_dir="/sds"))) == ["control-plane-ca.yaml"]
+    assert render_sds(Bootstrap("n", ca_file="/ca.pem")) == {}
+
+
 def test_tls_to_an_address_has_no_sni() -> None:
     context = control_plane(xds_address="[::1]:443", ca_file="/ca.pem")["transport_socket"]["typed_config"]
     assert "sni" not in context
@@ -161,6 +191,7 @@ def test_tls_to_an_address_has_no_sni() -> None:
         ({"admin_address": "localhost:9901"}, "'localhost' is not an IP address"),
         ({"cert_file": "/cert.pem"}, "--cert and --key go together"),
         ({"cert_file": "/cert.pem", "key_file": "/key.pem"}, "need --ca"),
+        ({"sds_dir": "/sds"}, "--sds-dir needs --ca"),
     ],
 )
 def test_options_that_envoy_could_not_use(options: dict[str, Any], problem: str) -> None:

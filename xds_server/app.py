@@ -2,9 +2,10 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,8 +22,11 @@ from xds_server.management.http.app import http_app
 from xds_server.management.http.listening import HttpServer
 from xds_server.management.service import Management
 from xds_server.resolvers.lookup import SystemLookup
+from xds_server.security.addresses import is_loopback, refusal
+from xds_server.security.node_names import node_rule
+from xds_server.security.tls import Certificates
 from xds_server.settings import Settings
-from xds_server.xds import AddressInUseError, DiscoveryServer, Event, Limits
+from xds_server.xds import AddressInUseError, Event, Limits
 
 NAMES = 10
 """Resource names that one line of the log shows."""
@@ -30,8 +34,13 @@ NAMES = 10
 log = structlog.get_logger("server")
 
 
+class NotAllowedError(Exception):
+    """The server must not listen where and how it was told to. The text is one sentence."""
+
+
 async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: False) -> None:
-    """Run the control plane until SIGTERM or SIGINT. Raises AddressInUseError when a port is taken.
+    """Run the control plane until SIGTERM or SIGINT. Raises AddressInUseError when a port is taken, NotAllowedError for
+    what would let everybody in, and PemError for certificates that cannot be used.
 
     `stop_asked`: whether such a signal has come already, before there were handlers here.
     """
@@ -42,13 +51,22 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
     if stop_asked():
         log.info("server.stopped", detail="asked to before it had started")
         return
+    if refused := refusal(settings, {"--http-address": settings.http_address}, tokens=False):
+        raise NotAllowedError(refused)
+    if settings.insecure:
+        _warn_of_open(settings.xds_address, settings.http_address)
+    certificates = _certificates(settings)
     limits = Limits(
         new_streams_per_second=settings.max_new_streams,
         max_connection_age=settings.max_connection_age.total_seconds(),
         drain=settings.drain_time.total_seconds(),
     )
     publisher = Publisher(
-        SystemLookup(settings.dns_servers), identifier=settings.identifier, limits=limits, secrets=settings.secrets_dir
+        SystemLookup(settings.dns_servers),
+        identifier=settings.identifier,
+        limits=limits,
+        secrets=settings.secrets_dir,
+        authorize=node_rule(settings, settings.http_address),
     )
     publisher.server.subscribe(log_event)
 
@@ -64,25 +82,49 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
         source = FileSource(settings.definitions, files.take, files.held())
         if catalog.head or not settings.definitions:
             catalog.begin()
-        http = HttpServer(http_app(Management(catalog, publisher, settings.secrets_dir)))
-        http_address = await _listen(running, "--http-address", settings.http_address, http)
-        xds_address = await _listen(running, "--xds-address", settings.xds_address, publisher.server)
+        tls = certificates.ssl_context() if certificates else None
+        http = HttpServer(http_app(Management(catalog, publisher, settings.secrets_dir)), tls)
+        http_address = await _listen(running, "--http-address", settings.http_address, http.start, http.stop)
+        require_client = settings.tls_client_ca is not None
+        credentials = certificates.grpc_credentials(require_client=require_client) if certificates else None
+        start = partial(publisher.server.start, credentials=credentials)
+        xds_address = await _listen(running, "--xds-address", settings.xds_address, start, publisher.server.stop)
         started.callback(log.info, "server.stopped")
         running.callback(log.info, "server.stopping")
         log.info("server.started", version=__version__, xds_address=xds_address, http_address=http_address)
         upkeep = keep_up(catalog, keep=settings.keep_revisions, newer_than=timedelta(days=settings.keep_days))
         sources = [source.run()] if settings.definitions else []
-        work = (publisher.resolver.run(), publisher.moments.run(), publisher.secrets.run())
+        work = [publisher.resolver.run(), publisher.moments.run(), publisher.secrets.run()]
+        if certificates is not None:
+            work.append(certificates.run())
         await _until(stop, catalog.run(), upkeep, *sources, *work, _announce(catalog))
 
 
-async def _listen(running: AsyncExitStack, option: str, address: str, server: DiscoveryServer | HttpServer) -> str:
-    """Start `server`, which `running` stops; returns the address with the port that it has."""
+def _warn_of_open(*addresses: str) -> None:
+    for address in addresses:
+        if not is_loopback(address):
+            log.warning("server.insecure", address=address, detail="who reaches it may be any node and change anything")
+
+
+def _certificates(settings: Settings) -> Certificates | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return Certificates(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+
+
+async def _listen(
+    running: AsyncExitStack,
+    option: str,
+    address: str,
+    start: Callable[[str], Awaitable[int]],
+    stop: Callable[[], Awaitable[None]],
+) -> str:
+    """Start a server, which `running` stops; returns the address with the port that it has."""
     try:
-        port = await server.start(address)
+        port = await start(address)
     except (AddressInUseError, ValueError) as error:
         raise AddressInUseError(f"{error}; choose another one with {option}") from None
-    running.push_async_callback(server.stop)
+    running.push_async_callback(stop)
     return f"{address.rpartition(':')[0]}:{port}"
 
 
@@ -123,6 +165,8 @@ def log_event(event: Event) -> None:
             problem=event.detail.strip(),
             applied=event.applied,
         )
+    elif event.kind == "refused":
+        log.warning("xds.refused", node=node, problem=event.detail)
     elif event.kind == "oversized":
         log.warning("xds.oversized", node=node, type=kind, resources=len(event.names), problem=event.detail)
     elif event.kind in ("opened", "closed"):

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import yaml
 
-from xds_server.config_sources import CONTROL_PLANE_CLUSTER, Protocol, config_source, grpc_source
+from xds_server import control_plane_tls
+from xds_server.config_sources import CONTROL_PLANE_CLUSTER, Protocol, Text, config_source, grpc_source
 from xds_server.static_listener import static_listener
 
 _UNLIMITED: Final = 4_294_967_295
@@ -59,11 +60,14 @@ class Bootstrap:
     """`ADDRESS:PORT` of Envoy's admin interface, which has no authentication. Port 0: any free one."""
     ca_file: str | None = None
     """CAs that the control plane's certificate is verified with, which must name the host of `xds_address`. Default:
-    plain text. Files are read by Envoy, on its machine, once: a new certificate needs a restart of this Envoy."""
+    plain text. Files are read by Envoy, on its machine, and once, unless there is `sds_dir`."""
     cert_file: str | None = None
     """This Envoy's certificate chain, for mutual TLS. Needs `key_file` and `ca_file`."""
     key_file: str | None = None
     """This Envoy's private key."""
+    sds_dir: str | None = None
+    """Directory on Envoy's machine for the files of `render_sds`, by which it reads the others again when they are replaced by
+    renaming; new connections then use them. Default: none, and new certificates need a restart of this Envoy."""
 
     def __post_init__(self) -> None:
         if not self.node_id:
@@ -74,6 +78,8 @@ class Bootstrap:
             raise ValueError("--cert and --key go together: give both or neither")
         if self.cert_file is not None and self.ca_file is None:
             raise ValueError("--cert and --key need --ca: Envoy must verify the control plane that it identifies to")
+        if self.sds_dir is not None and self.ca_file is None:
+            raise ValueError("--sds-dir needs --ca: without it there is no certificate that Envoy could read again")
         if self.static_listener is not None:
             _port("--static-listener", str(self.static_listener))
             _ip("the static listener's address", self.static_listener_address)
@@ -116,13 +122,22 @@ def render(options: Bootstrap) -> str:
     return "\n".join(_section(*section) for section in sections)
 
 
+def render_sds(options: Bootstrap) -> dict[str, str]:
+    """What must be in `sds_dir` before Envoy starts: texts by file name. Each file names others, which Envoy watches."""
+    if options.sds_dir is None:
+        return {}
+    return {
+        file: _dump({"resources": [secret]}) for file, secret in control_plane_tls.secrets(_tls_files(options)).items()
+    }
+
+
 def _node(options: Bootstrap) -> dict[str, Any]:
-    node: dict[str, Any] = {"id": _Text(options.node_id), "cluster": _Text(options.node_cluster)}
+    node: dict[str, Any] = {"id": Text(options.node_id), "cluster": Text(options.node_cluster)}
     locality = {"region": options.region, "zone": options.zone}
     if any(locality.values()):
-        node["locality"] = {key: _Text(value) for key, value in locality.items() if value}
+        node["locality"] = {key: Text(value) for key, value in locality.items() if value}
     if options.metadata:
-        node["metadata"] = {_Text(key): _Text(value) for key, value in sorted(options.metadata.items())}
+        node["metadata"] = {Text(key): Text(value) for key, value in sorted(options.metadata.items())}
     return node
 
 
@@ -130,7 +145,7 @@ def _cluster_manager(options: Bootstrap) -> list[tuple[str, str, Any]]:
     if options.local_cluster is None:
         return []
     comment = "The Envoys like this one, by zone: zone-aware balancing compares with them."
-    return [(comment, "cluster_manager", {"local_cluster_name": _Text(options.local_cluster)})]
+    return [(comment, "cluster_manager", {"local_cluster_name": Text(options.local_cluster)})]
 
 
 def _dynamic_resources(options: Bootstrap) -> dict[str, Any]:
@@ -146,11 +161,11 @@ def _static_resources(options: Bootstrap) -> dict[str, Any]:
     if options.local_cluster is not None:
         # Envoy takes no other than a static one; only its endpoints come from the control plane.
         eds = {"eds_config": config_source(options.protocol)}
-        clusters["clusters"].append({"name": _Text(options.local_cluster), "type": "EDS", "eds_cluster_config": eds})
+        clusters["clusters"].append({"name": Text(options.local_cluster), "type": "EDS", "eds_cluster_config": eds})
     if options.static_listener is None:
         return clusters
     address = _socket(options.static_listener_address, options.static_listener)
-    refused = [CONTROL_PLANE_CLUSTER] + ([_Text(options.local_cluster)] if options.local_cluster is not None else [])
+    refused = [CONTROL_PLANE_CLUSTER] + ([Text(options.local_cluster)] if options.local_cluster is not None else [])
     return {"listeners": [static_listener(address, refused)], **clusters}
 
 
@@ -185,39 +200,20 @@ def _control_plane_cluster(options: Bootstrap) -> dict[str, Any]:
             }
         }
     if options.ca_file is not None:
-        cluster["transport_socket"] = _tls(options, host)
+        alpn = [] if options.protocol == "rest" else ["h2"]
+        cluster["transport_socket"] = control_plane_tls.transport_socket(
+            _tls_files(options), host, is_ip=_is_ip(host), alpn=alpn
+        )
     return cluster
 
 
-def _tls(options: Bootstrap, host: str) -> dict[str, Any]:
-    is_ip = _is_ip(host)
-    san = {"san_type": "IP_ADDRESS" if is_ip else "DNS", "matcher": {"exact": _Text(host)}}
-    common: dict[str, Any] = {
-        "validation_context": {
-            "trusted_ca": {"filename": _Text(options.ca_file)},
-            "match_typed_subject_alt_names": [san],
-        }
-    }
-    if options.protocol != "rest":
-        common["alpn_protocols"] = ["h2"]
-    if options.cert_file is not None:
-        common["tls_certificates"] = [
-            {
-                "certificate_chain": {"filename": _Text(options.cert_file)},
-                "private_key": {"filename": _Text(options.key_file)},
-            }
-        ]
-    context: dict[str, Any] = {
-        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-        "common_tls_context": common,
-    }
-    if not is_ip:
-        context["sni"] = _Text(host)
-    return {"name": "envoy.transport_sockets.tls", "typed_config": context}
+def _tls_files(options: Bootstrap) -> control_plane_tls.Files:
+    assert options.ca_file is not None
+    return control_plane_tls.Files(options.ca_file, options.cert_file, options.key_file, options.sds_dir)
 
 
 def _socket(host: str, port: int) -> dict[str, Any]:
-    return {"socket_address": {"address": _Text(host), "port_value": port}}
+    return {"socket_address": {"address": Text(host), "port_value": port}}
 
 
 def _split(option: str, text: str) -> tuple[str, int]:
@@ -254,10 +250,6 @@ def _is_ip(host: str) -> bool:
     return True
 
 
-class _Text(str):
-    """Text of the user's, always quoted: Envoy's YAML reader takes a bare `y` for true, and PyYAML writes it so."""
-
-
 class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: object) -> bool:
         return True
@@ -267,13 +259,16 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_representer(
-    _Text, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style='"')
+    Text, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style='"')
 )
 
 
 def _section(comment: str, name: str, content: dict[str, Any]) -> str:
-    lines = "".join(f"# {line}\n" for line in comment.splitlines())
-    return lines + yaml.dump({name: content}, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
+    return "".join(f"# {line}\n" for line in comment.splitlines()) + _dump({name: content})
+
+
+def _dump(content: dict[str, Any]) -> str:
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
 
 
 EXAMPLES: Final[Mapping[str, Bootstrap]] = {

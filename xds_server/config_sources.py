@@ -50,3 +50,7 @@ def config_source(protocol: Protocol) -> dict[str, Any]:
         return {"resource_api_version": "V3", "ads": {}}
     source = rest_source() if protocol == "rest" else grpc_source("DELTA_GRPC")
     return {"resource_api_version": "V3", "api_config_source": source}
+
+
+class Text(str):
+    """Text of the user's, always quoted: Envoy's YAML reader takes a bare `y` for true, and PyYAML writes it so."""

@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import socket
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from xds_server.security.node_names import DEFAULT as NODE_NAMES
+from xds_server.security.node_names import check as check_node_name
+from xds_server.security.roles import Role
 from xds_server.upstreams.model.scalars import Duration
 
 
@@ -33,7 +37,19 @@ def _name_server(value: str) -> str:
     return value
 
 
+def _parts(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _role_of(value: str) -> tuple[str, Role]:
+    name, _, role = value.rpartition("=")
+    if not name or role not in tuple(Role):
+        raise ValueError(f"{value!r} is not NAME=ROLE, where the role is {', '.join(Role)}: write ci.internal=write")
+    return name, Role(role)
+
+
 ListenAddress = Annotated[str, AfterValidator(_address)]
+NodeName = Annotated[str, AfterValidator(check_node_name)]
 NameServer = Annotated[str, AfterValidator(_name_server)]
 
 
@@ -59,6 +75,18 @@ class Settings(BaseSettings):
     """Where Envoys connect: host:port; port 0 takes any free one."""
     http_address: ListenAddress = "127.0.0.1:18080"
     """Where the API, REST pollers and health checks connect: host:port; port 0 takes any free one."""
+    tls_cert: Path | None = None
+    """File of the certificate (PEM, with its chain) that every port shows; it is read again when it is replaced."""
+    tls_key: Path | None = None
+    """File of its key. All ports then speak TLS alone."""
+    tls_client_ca: Path | None = None
+    """File of the authorities (PEM) whose certificates clients show: on the xDS port they must, on the HTTP port they may."""
+    node_names: Annotated[tuple[NodeName, ...], NoDecode] = NODE_NAMES
+    """What one name in a node's certificate must be, with {id} and {cluster} as the node says them; separated by commas."""
+    client_roles: Annotated[Mapping[str, Role], NoDecode] = {}
+    """Roles on the management API of client certificates: NAME=read, operate, write or admin; separated by commas."""
+    insecure: bool = False
+    """Listen on addresses that other machines reach without TLS, certificates and tokens: for networks that are trusted."""
     dns_servers: Annotated[tuple[NameServer, ...], NoDecode] = ()
     """Name servers that are asked instead of this machine's: addresses with or without a port, separated by commas."""
     identifier: str = Field(default_factory=socket.gethostname)
@@ -74,10 +102,15 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least serious events that are logged."""
 
-    @field_validator("dns_servers", mode="before")
+    @field_validator("dns_servers", "node_names", mode="before")
     @classmethod
-    def _split_servers(cls, value: Any) -> Any:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    def _split_commas(cls, value: Any) -> Any:
+        return _parts(value) if isinstance(value, str) else value
+
+    @field_validator("client_roles", mode="before")
+    @classmethod
+    def _split_roles(cls, value: Any) -> Any:
+        return dict(map(_role_of, _parts(value))) if isinstance(value, str) else value
 
     @field_validator("definitions", mode="before")
     @classmethod

@@ -26,7 +26,7 @@ def test_an_envoy_in_a_container_is_configured_and_follows_a_change(envoy_image:
     file, host = tmp_path / "definitions.yaml", bridge_gateway()
     with Backends("a", "b", host=host) as (a, b):
         file.write_text(definitions(target(a, weight=3), target(b)))
-        with XdsServerProcess(file, xds_address=f"{host}:0") as server:
+        with XdsServerProcess(file, xds_address=f"{host}:0", args=["--insecure"]) as server:
             bootstrap = Bootstrap(node_id="container", xds_address=server.xds_address)
             with EnvoyContainer(bootstrap, ports=[GATEWAY], image=envoy_image) as envoy:
                 envoy.wait_for_endpoints("payments", {a.address: "HEALTHY", b.address: "HEALTHY"})

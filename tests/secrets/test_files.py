@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from xds_server.secrets.files import Kind, SecretError, read, signature
+from xds_server.pem_files import PemError
+from xds_server.secrets.files import Kind, read, signature
 
 MESH = Path(__file__).parents[1] / "envoy" / "certs" / "mesh"
 CHAIN, KEY, CA = MESH / "client-1.pem", MESH / "client-1.key", MESH / "ca.pem"
@@ -23,7 +24,7 @@ def write(directory: Path, **files: str | bytes | Path) -> None:
 
 
 def refusal(directory: Path, kind: Kind) -> str:
-    with pytest.raises(SecretError) as refused:
+    with pytest.raises(PemError) as refused:
         read(directory, kind, "s")
     text = str(refused.value)
     assert "BEGIN" not in text

@@ -43,12 +43,16 @@ class Outcome(NamedTuple):
 class GrpcClient(ChildProcess):
     """Runs for as long as the `with` block does. Targets are what comes after `xds:///`.
 
-    `node`: of its bootstrap. It comes back within 0.2 s to targets that were away.
+    `node`: of its bootstrap. `tls`: configuration of its `tls` credentials; default: plain text. It comes back within 0.2 s to
+    targets that were away.
     """
 
-    def __init__(self, xds_address: str, *, node: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, xds_address: str, *, node: dict[str, Any] | None = None, tls: dict[str, Any] | None = None
+    ) -> None:
+        credentials = {"type": "insecure"} if tls is None else {"type": "tls", "config": tls}
         self._bootstrap = {
-            "xds_servers": [{"server_uri": xds_address, "channel_creds": [{"type": "insecure"}]}],
+            "xds_servers": [{"server_uri": xds_address, "channel_creds": [credentials]}],
             "node": node or {"id": "app", "cluster": "tests"},
         }
         self._options = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 200}

@@ -1,10 +1,11 @@
 """`xds-server bootstrap`: print what an Envoy starts with."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from xds_server.bootstrap import Bootstrap, render
+from xds_server.bootstrap import Bootstrap, render, render_sds
 from xds_server.cli.errors import fail
 from xds_server.config_sources import Protocol
 
@@ -40,6 +41,13 @@ def bootstrap(
     ca: Annotated[Text, typer.Option(metavar="FILE", help="CA that signed the control plane's certificate.")] = None,
     cert: Annotated[Text, typer.Option(metavar="FILE", help="This Envoy's client certificate.")] = None,
     key: Annotated[Text, typer.Option(metavar="FILE", help="Key of the client certificate.")] = None,
+    sds_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write two small files there, by which Envoy reads these three again when they are replaced.",
+        ),
+    ] = None,
 ) -> None:
     """Print a ready Envoy bootstrap."""
     chosen: dict[Protocol, bool] = {"sotw": sotw, "delta": delta, "per-type": per_type, "rest": rest}
@@ -67,7 +75,19 @@ def bootstrap(
             ca_file=ca,
             cert_file=cert,
             key_file=key,
+            sds_dir=str(sds_dir) if sds_dir is not None else None,
         )
     except ValueError as error:
         fail(str(error))
+    if sds_dir is not None:
+        _write(sds_dir, render_sds(options))
     typer.echo(render(options), nl=False)
+
+
+def _write(directory: Path, files: dict[str, str]) -> None:
+    """Beside, then renamed over the old ones: an Envoy that runs already must see whole files, and that they changed."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        new = directory / f".{name}.new"
+        new.write_text(text, encoding="utf-8")
+        new.replace(directory / name)

@@ -25,6 +25,7 @@ def _option(name: str, *flags: str) -> Any:
     field = Settings.model_fields[name]
     env = PREFIX + name.upper()
     value = format_duration(field.default) if isinstance(field.default, timedelta) else field.default
+    value = ",".join(value) if isinstance(value, tuple) else value
     default = f" Default: {value}." if value and field.default_factory is None else ""
     flag = f"--{name.replace('_', '-')}"
     return typer.Option(flag, *flags, help=f"{field.description}{default} Environment: {env}.", show_default=False)
@@ -61,6 +62,12 @@ def serve(
     secrets_dir: Annotated[Path | None, _option("secrets_dir")] = None,
     xds_address: Annotated[str | None, _option("xds_address")] = None,
     http_address: Annotated[str | None, _option("http_address")] = None,
+    tls_cert: Annotated[Path | None, _option("tls_cert")] = None,
+    tls_key: Annotated[Path | None, _option("tls_key")] = None,
+    tls_client_ca: Annotated[Path | None, _option("tls_client_ca")] = None,
+    node_names: Annotated[str | None, _option("node_names")] = None,
+    client_roles: Annotated[str | None, _option("client_roles")] = None,
+    insecure: Annotated[bool | None, _option("insecure")] = None,
     dns_servers: Annotated[str | None, _option("dns_servers")] = None,
     identifier: Annotated[str | None, _option("identifier")] = None,
     max_connection_age: Annotated[str | None, _option("max_connection_age")] = None,
@@ -82,10 +89,11 @@ def serve(
     # Imported late, as they take a third of a second that `--help` and the other commands need not pay.
     from xds_server import app, log
     from xds_server.catalog.store.engine import StoreError
+    from xds_server.pem_files import PemError
     from xds_server.xds import AddressInUseError
 
     log.configure(settings.log_format, settings.log_level)
     try:
         asyncio.run(app.serve(settings, stopping.asked))
-    except (AddressInUseError, StoreError) as error:
+    except (AddressInUseError, StoreError, PemError, app.NotAllowedError) as error:
         fail(str(error))

@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from xds_server.delivery.compiled import NotServableError, Secrets, compile_gateway, compile_upstream
 from xds_server.delivery.resolving import Resolved, addresses_of, questions
+from xds_server.pem_files import PemError
 from xds_server.resolvers import Question
 from xds_server.resolvers.dns import Resolver
-from xds_server.secrets.files import Kind, SecretError, read
+from xds_server.secrets.files import Kind, read
 from xds_server.upstreams import documents, translate
 from xds_server.upstreams.deadlines import as_of
 from xds_server.upstreams.documents import DefinitionFile, FileProblem
@@ -47,7 +48,7 @@ class SecretsNow:
     def problem(self, key: tuple[Kind, str]) -> str:
         try:
             read(self._directory, *key)
-        except SecretError as error:
+        except PemError as error:
             return f"secret {key[1]!r}: {error}"
         return ""
 

@@ -29,7 +29,7 @@ from xds_server.resolvers.dns import Resolver
 from xds_server.secrets.store import Key as SecretKey
 from xds_server.secrets.store import SecretStore
 from xds_server.upstreams.translate import ROUTES_NAME, Dialect, encode_route_configuration
-from xds_server.xds import ROUTES, DiscoveryServer, Limits, Node, Resource, Snapshot
+from xds_server.xds import ROUTES, Authorize, DiscoveryServer, Limits, Node, Resource, Snapshot
 
 log = structlog.get_logger("delivery")
 
@@ -67,9 +67,11 @@ class Publisher:
         limits: Limits | None = None,
         clock: Clock | None = None,
         secrets: Path | None = None,
+        authorize: Authorize | None = None,
     ) -> None:
-        """`identifier`, `limits`: of the `DiscoveryServer`. `secrets`: directory of those that definitions name."""
-        self.server = DiscoveryServer(self._group_of, identifier=identifier, limits=limits)
+        """`identifier`, `limits`, `authorize`: of the `DiscoveryServer`. `secrets`: directory of those that definitions
+        name."""
+        self.server = DiscoveryServer(self._group_of, authorize=authorize, identifier=identifier, limits=limits)
         self.resolver = Resolver(self._resolved, lookup)
         self.moments = Moments(self._due, clock)
         self.secrets = SecretStore(secrets, self._rotated)

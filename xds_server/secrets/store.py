@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from xds_server.secrets.files import Content, Kind, SecretError, Signature, read, signature
+from xds_server.pem_files import PemError, Signature
+from xds_server.secrets.files import Content, Kind, read, signature
 
 POLL: Final = 1.0
 """Seconds between two looks at all files."""
@@ -107,7 +108,7 @@ class SecretStore:
             settled = time.time_ns() - max((max(times[3:]) for times in now if times), default=0) > SETTLED
             try:
                 found[key] = _Seen(now, settled, ""), read(self._directory, *key)
-            except SecretError as error:
+            except PemError as error:
                 found[key] = _Seen(now, settled, f"secret {key[1]!r}: {error}"), None
         return found
 

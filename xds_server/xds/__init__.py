@@ -7,6 +7,7 @@ from xds_server.xds.clients import Client, Rejection, TypeStatus
 from xds_server.xds.events import Event, Observer
 from xds_server.xds.limits import Limits
 from xds_server.xds.node import Node, Service, Variant
+from xds_server.xds.peer import Authorize
 from xds_server.xds.resource import (
     CLUSTER,
     ENDPOINTS,
@@ -34,6 +35,7 @@ __all__ = [
     "SCOPED_ROUTES",
     "SECRET",
     "AddressInUseError",
+    "Authorize",
     "Client",
     "DiscoveryServer",
     "Event",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from xds_server.xds.node import Node
 
-Kind = Literal["opened", "subscribed", "sent", "oversized", "acknowledged", "rejected", "closed"]
+Kind = Literal["opened", "subscribed", "sent", "oversized", "acknowledged", "rejected", "refused", "closed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +15,9 @@ class Event:
 
     kind: Kind
     stream: int
-    """Number of the stream, unique in this process."""
+    """Number of the stream, unique in this process. refused: 0 for a client that polls."""
     node: Node | None
-    """Who is at the other end; None until the first request."""
+    """Who is at the other end; None until the first request. refused: who the client says it is."""
     type_url: str = ""
     version: str = ""
     """sent: the version sent. acknowledged, rejected: the version of the response that is answered."""
@@ -28,7 +28,7 @@ class Event:
     removed: tuple[str, ...] = ()
     """sent: resources that the client is told to drop (delta). subscribed: names no longer asked for."""
     detail: str = ""
-    """rejected: the client's words. oversized: what will happen. closed: why."""
+    """rejected: the client's words. oversized: what will happen. refused, closed: why."""
     culprits: tuple[str, ...] = ()
     """rejected: those of `names` that the client's words name."""
     applied: bool = False

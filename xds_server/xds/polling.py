@@ -12,6 +12,10 @@ from xds_server.xds.resource import Resource, content_version, length_delimited
 from xds_server.xds.snapshot import Snapshot
 
 
+class NotReadyError(Exception):
+    """There is nothing to serve yet. An empty answer would take everything from the client (S16)."""
+
+
 class Answer(NamedTuple):
     """What a poller is told."""
 

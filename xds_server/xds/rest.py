@@ -19,7 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from xds_server.xds.any_types import LAZY_POOL
-from xds_server.xds.polling import Answer
+from xds_server.xds.peer import Names
+from xds_server.xds.polling import Answer, NotReadyError
 from xds_server.xds.resource import (
     CLUSTER,
     ENDPOINTS,
@@ -30,8 +31,8 @@ from xds_server.xds.resource import (
     SCOPED_ROUTES,
     SECRET,
 )
-from xds_server.xds.server import DiscoveryServer, NotReadyError
-from xds_server.xds.stream import InvalidRequestError, TooMuchError
+from xds_server.xds.server import DiscoveryServer
+from xds_server.xds.stream import InvalidRequestError, RefusedError, TooMuchError
 
 PATHS: Final[Mapping[str, str]] = {
     "clusters": CLUSTER,
@@ -57,14 +58,18 @@ KEPT: Final = 8
 log: Final = logging.getLogger(__name__)
 
 
-def rest_app(server: DiscoveryServer) -> Starlette:
-    """The application that answers for `server`."""
-    return Starlette(routes=rest_routes(server))
+NamesOf = Callable[[Request], Names | None]
+"""The names in the certificate that a request's connection showed, which only the HTTP server knows; None without one."""
 
 
-def rest_routes(server: DiscoveryServer) -> list[Route]:
+def rest_app(server: DiscoveryServer, names_of: NamesOf = lambda _: None) -> Starlette:
+    """The application that answers for `server`. `names_of` is for the server's `authorize`."""
+    return Starlette(routes=rest_routes(server, names_of))
+
+
+def rest_routes(server: DiscoveryServer, names_of: NamesOf = lambda _: None) -> list[Route]:
     """Its routes, to be part of another application."""
-    polls = _Polls(server)
+    polls = _Polls(server, names_of)
     known = [Route(f"/v3/discovery:{path}", polls.endpoint(kind), methods=["POST"]) for path, kind in PATHS.items()]
     return [*known, Route("/v3/discovery:{path}", _unknown, methods=["POST"])]
 
@@ -74,19 +79,25 @@ async def _unknown(_: Request) -> Response:
 
 
 class _Polls:
-    def __init__(self, server: DiscoveryServer) -> None:
+    def __init__(self, server: DiscoveryServer, names_of: NamesOf) -> None:
         self._server = server
+        self._names_of = names_of
         self._latest: OrderedDict[tuple[str, str], tuple[Answer, asyncio.Future[bytes]]] = OrderedDict()
 
     def endpoint(self, type_url: str) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             try:
-                found = await self._server.poll(type_url, _parse(await _body(request)))
+                if "origin" in request.headers:  # which browsers send, and no xDS client
+                    raise RefusedError("a web page is no node: discovery is not for browsers")
+                asked = _parse(await _body(request))
+                found = await self._server.poll(type_url, asked, self._names_of(request))
                 if found is None:
                     return Response(status_code=304)
                 return Response(await self._encode(found), media_type="application/json")
             except InvalidRequestError as error:
                 return _problem(400, "The request cannot be read", str(error))
+            except RefusedError as error:
+                return _problem(403, "Not this client's node", str(error))
             except TooMuchError as error:
                 return _problem(413, "The request is too long", str(error))
             except NotReadyError as error:

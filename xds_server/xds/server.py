@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Container
 from contextlib import suppress
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import grpc
 from envoy.service.discovery.v3 import discovery_pb2
@@ -19,11 +19,12 @@ from xds_server.xds.group import Group
 from xds_server.xds.limits import Limits, grpc_options
 from xds_server.xds.memory import Memory
 from xds_server.xds.node import InvalidNodeError, Node
-from xds_server.xds.polling import Answer, poll
+from xds_server.xds.peer import Authorize, Names, certificate_names
+from xds_server.xds.polling import Answer, NotReadyError, poll
 from xds_server.xds.services import Health, add_discovery, add_reflection
 from xds_server.xds.snapshot import Snapshot
-from xds_server.xds.stream import InvalidRequestError, Stream
-from xds_server.xds.streaming import Streaming, parse
+from xds_server.xds.stream import InvalidRequestError, RefusedError, Stream
+from xds_server.xds.streaming import Streaming, ending, parse
 
 log: Final = logging.getLogger(__name__)
 
@@ -33,10 +34,6 @@ POLL_WAIT: Final = 4
 
 class AddressInUseError(OSError):
     """The server cannot listen where it was told to."""
-
-
-class NotReadyError(Exception):
-    """There is nothing to serve yet. An empty answer would take everything from the client (S16)."""
 
 
 class DiscoveryServer:
@@ -50,17 +47,22 @@ class DiscoveryServer:
         self,
         group_of: Callable[[Node], str] = lambda node: "",
         *,
+        authorize: Authorize | None = None,
         observe: Observer | None = None,
         identifier: str = "",
         limits: Limits | None = None,
     ) -> None:
-        """`observe`: see `subscribe`. `identifier`: name of this server, which its clients show (Envoy: the stat
-        `control_plane.identifier`, S12). Raises TypeError for anything of another type."""
+        """`authorize`: who may be which node; default: everyone is who it says it is. `observe`: see `subscribe`.
+        `identifier`: name of this server, which its clients show (Envoy: the stat `control_plane.identifier`, S12). Raises
+        TypeError for anything of another type."""
         require_function(group_of, "group_of")
+        if authorize is not None:
+            require_function(authorize, "authorize")
         require(identifier, str, "the identifier")
         if limits is not None:
             require(limits, Limits, "limits")
         self._name_of = group_of
+        self._authorize = authorize
         self._identifier = identifier
         self._limits = limits or Limits()
         self._clients = Clients()
@@ -176,8 +178,8 @@ class DiscoveryServer:
 
     # Service
 
-    async def start(self, address: str = "127.0.0.1:0") -> int:
-        """Listen on `address` (port 0: any free one) and return the port.
+    async def start(self, address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None) -> int:
+        """Listen on `address` (port 0: any free one) and return the port. `credentials`: TLS; default: plain text.
 
         Raises ValueError for what is no host:port (an IPv6 address in brackets) and for a host without an address,
         AddressInUseError, and RuntimeError when it is listening already. Besides discovery there are gRPC's health
@@ -197,11 +199,12 @@ class DiscoveryServer:
         health = Health(server)
         add_reflection(server)
         try:
-            port = server.add_insecure_port(address)
+            port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
         except RuntimeError:
             port = 0
         if not port:
-            raise AddressInUseError(f"cannot listen on {address}: the address is in use or not of this machine")
+            or_tls = ", or gRPC does not take the certificate" if credentials else ""
+            raise AddressInUseError(f"cannot listen on {address}: it is in use or not of this machine{or_tls}")
         await health.set(serving=self.ready)
         await server.start()
         self._server, self._health, self._loop = server, health, loop
@@ -224,8 +227,9 @@ class DiscoveryServer:
         await server.stop(self._streaming.stop() + grace)
 
     async def _stream(self, variant: type[Stream[Any]], type_url: str | None, context: Any) -> None:
+        names = certificate_names(context) if self._authorize is not None else None
         stream = variant(
-            lambda node: self._join(stream, node),
+            lambda node: self._join(stream, node, names),
             type_url=type_url,
             observe=self._observe,
             identifier=self._identifier,
@@ -237,7 +241,13 @@ class DiscoveryServer:
         finally:
             self._leave(stream)
 
-    def _join(self, stream: Stream[Any], node: Node) -> Group:
+    def _admit(self, node: Node, names: Names | None, stream: int = 0) -> None:
+        if self._authorize is not None and (reason := self._authorize(node, names)) is not None:
+            self._observe(Event("refused", stream, node, detail=reason))
+            raise RefusedError(reason)
+
+    def _join(self, stream: Stream[Any], node: Node, names: Names | None) -> Group:
+        self._admit(node, names, stream.number)
         group = self._group_of(node)
         self._members.setdefault(group.name, {})[stream] = None
         return group
@@ -248,17 +258,20 @@ class DiscoveryServer:
             if not members:
                 del self._members[stream.group.name]
 
-    async def poll(self, type_url: str, request: Any) -> Answer | None:
+    async def poll(self, type_url: str, request: Any, names: Names | None = None) -> Answer | None:
         """Answer a `DiscoveryRequest` outside of any stream; None when the client holds just that.
 
-        Raises InvalidRequestError, and NotReadyError when there is nothing to serve for a few seconds.
+        `names`: those in the client's certificate. Raises InvalidRequestError, RefusedError, and NotReadyError when there is
+        nothing to serve for a few seconds.
         """
         if request.type_url not in ("", type_url):
             raise InvalidRequestError(f"this is for {type_url}, the request is for {request.type_url[:200]}")
         try:
-            group = self._group_of(Node.of(request.node, "rest"))
+            node = Node.of(request.node, "rest")
         except InvalidNodeError as error:
             raise InvalidRequestError(str(error)) from None
+        self._admit(node, names)
+        group = self._group_of(node)
         if group.snapshot is None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_WAIT):
@@ -269,20 +282,13 @@ class DiscoveryServer:
         return poll(group.snapshot, type_url, request)
 
     async def _fetch(self, type_url: str, raw: bytes, context: Any) -> bytes:
-        try:
+        async def answer() -> bytes:
             request = parse(discovery_pb2.DiscoveryRequest, raw)
             request.version_info = ""  # a unary call has no way to say that nothing differs
-            answer = await self.poll(type_url, request) or Answer(type_url, "", ())
-        except InvalidRequestError as error:
-            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, error)
-        except NotReadyError as error:
-            await _abort(context, grpc.StatusCode.UNAVAILABLE, error)
-        return answer.encode(self._identifier)
+            names = certificate_names(context) if self._authorize is not None else None
+            return (await self.poll(type_url, request, names) or Answer(type_url, "", ())).encode(self._identifier)
 
-
-async def _abort(context: Any, status: grpc.StatusCode, error: Exception) -> NoReturn:
-    await context.abort(status, str(error))
-    raise error
+        return await ending(answer(), context)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -33,6 +33,10 @@ class TooMuchError(Exception):
     """The client asks for more than one stream may have; it must end with RESOURCE_EXHAUSTED and this text."""
 
 
+class RefusedError(Exception):
+    """The client may not be the node that it says it is; its stream must end with PERMISSION_DENIED and this text."""
+
+
 class Stream(ABC, Generic[W]):
     """The protocol's state for one stream. Call `receive` for each request and `respond` until it returns None."""
 
@@ -75,17 +79,19 @@ class Stream(ABC, Generic[W]):
     # Requests
 
     def receive(self, request: Any) -> None:
-        """Take in a request. Raises InvalidRequestError or TooMuchError when the stream must end (S2, S3, S6, P3)."""
+        """Take in a request. Raises InvalidRequestError or TooMuchError when the stream must end (S2, S3, S6, P3), and
+        what `group_of` raises."""
         if (asked := self._names_in(request)) > self._limits.max_names:
             raise TooMuchError(
                 f"a request names {asked} resources: {self._limits.max_names} is the most, ask for fewer"
             )
         if self.node is None:
             try:
-                self.node = Node.of(request.node, self._service, self.variant)
+                node = Node.of(request.node, self._service, self.variant)
             except InvalidNodeError as error:
                 raise InvalidRequestError(str(error)) from None
-            self.group = self._group_of(self.node)
+            self.group = self._group_of(node)
+            self.node = node
             self._tell("opened")
         type_url: str = request.type_url or self._type_url or ""
         if not type_url:

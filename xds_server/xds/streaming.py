@@ -8,17 +8,26 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 import grpc
 
 from xds_server.xds.limits import Limits, Turnstile
-from xds_server.xds.stream import InvalidRequestError, Stream, TooMuchError
+from xds_server.xds.polling import NotReadyError
+from xds_server.xds.stream import InvalidRequestError, RefusedError, Stream, TooMuchError
 
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]
 log: Final = logging.getLogger(__name__)
 
+_STATUS: Final[Mapping[type[Exception], grpc.StatusCode]] = {
+    InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
+    NotReadyError: grpc.StatusCode.UNAVAILABLE,
+    RefusedError: grpc.StatusCode.PERMISSION_DENIED,
+    TooMuchError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+"""How a call ends early, other than by an error of the server."""
 _DETAIL: Final = 1_000
 """Characters of a status message: the trailers of a call hold 8 KiB (P4)."""
 _PER_STREAM: Final = 0.005
@@ -53,7 +62,7 @@ class Streaming:
         return self._ending_over
 
     async def serve(self, stream: Stream[Any], context: Any) -> None:
-        """Serve one call until an end is reached. Ends it with INVALID_ARGUMENT or RESOURCE_EXHAUSTED where it must."""
+        """Serve one call until an end is reached. Ends it with a status of `_STATUS` where it must."""
         wait = self._turnstile.enter(time.monotonic())
         if wait is None:
             rate = self._limits.new_streams_per_second
@@ -76,15 +85,9 @@ class Streaming:
                 await asyncio.sleep(random.uniform(0, self._ending_over))
         except grpc.aio.BaseError:
             pass  # the client is gone while it was written to
-        except (InvalidRequestError, TooMuchError) as error:
-            detail = _short(str(error))
-            invalid = isinstance(error, InvalidRequestError)
-            status = grpc.StatusCode.INVALID_ARGUMENT if invalid else grpc.StatusCode.RESOURCE_EXHAUSTED
+        except Exception as error:
+            status, detail = _end(error)
             await context.abort(status, detail)
-        except Exception:
-            detail = "an error of the server: see its log"
-            log.exception("a stream ends by an error of the server")
-            await context.abort(grpc.StatusCode.INTERNAL, detail)
         finally:
             reader.cancel()
             self._open.pop(stream, None)
@@ -102,6 +105,22 @@ class Streaming:
             while (raw := await context.read()) is not _EOF:
                 stream.receive(parse(stream.request, raw))
                 wake.set()
+
+
+async def ending(work: Awaitable[bytes], context: Any) -> bytes:
+    """Answer a unary call with what `work` returns, or end it as a stream would end."""
+    try:
+        return await work
+    except Exception as error:
+        await context.abort(*_end(error))
+        raise
+
+
+def _end(error: Exception) -> tuple[grpc.StatusCode, str]:
+    if type(error) in _STATUS:
+        return _STATUS[type(error)], _short(str(error))
+    log.error("a call ends by an error of the server", exc_info=error)
+    return grpc.StatusCode.INTERNAL, "an error of the server: see its log"
 
 
 def parse(kind: type[Any], raw: bytes) -> Any:

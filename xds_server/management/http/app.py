@@ -11,6 +11,7 @@ from xds_server import __version__
 from xds_server.catalog.overrides import TargetOverride
 from xds_server.management.http import revisions, targets
 from xds_server.management.http.definitions import definitions_router
+from xds_server.management.http.listening import certificate_of
 from xds_server.management.http.problems import add_problems
 from xds_server.management.service import Management
 from xds_server.upstreams.model import Document, Gateway, Target, Upstream
@@ -40,7 +41,8 @@ def http_app(management: Management) -> FastAPI:
 
     for router in (definitions_router("upstreams"), definitions_router("gateways"), targets.router, revisions.router):
         app.include_router(router)
-    app.router.routes.extend(rest_routes(management.publisher.server))
+    server = management.publisher.server
+    app.router.routes.extend(rest_routes(server, lambda request: certificate_of(request.scope)))
     _describe_bodies(app)
     return app
 

@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from xds_server.security.tls import certificate_names
 from xds_server.xds import AddressInUseError
 from xds_server.xds.arguments import split_address
 
@@ -19,14 +22,23 @@ GRACE: Final = 5
 """Seconds that requests under way may take when the server stops."""
 
 
+def certificate_of(scope: Any) -> tuple[str, ...] | None:
+    """DNS names and URIs of the certificate that the client of a request showed; None where it showed none."""
+    names: tuple[str, ...] | None = scope.get("state", {}).get(_CERTIFICATE)
+    return names
+
+
 class HttpServer:
     """Serves an application on one address."""
 
-    def __init__(self, app: Starlette) -> None:
+    def __init__(self, app: Starlette, tls: ssl.SSLContext | None = None) -> None:
+        """`tls`: default plain text."""
         # Its log goes where all goes; no signal handlers, as the composition root has its own.
         self._server = _Server(
             uvicorn.Config(
                 app,
+                http=_Connection,
+                ssl_context_factory=(lambda *_: tls) if tls is not None else None,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -55,6 +67,18 @@ class HttpServer:
         self._server.should_exit = True
         if self._task is not None:
             await self._task
+
+
+_CERTIFICATE: Final = "client_certificate"
+"""Where requests carry what `certificate_of` gives."""
+
+
+class _Connection(H11Protocol):
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        # Each request gets a copy of this.
+        names = certificate_names(transport.get_extra_info("peercert"))
+        self.app_state = {**self.app_state, _CERTIFICATE: names}
 
 
 class _Server(uvicorn.Server):

@@ -1,0 +1,135 @@
+"""`serve` as users secure it: what it refuses, what it says, and that nothing secret is in what it says."""
+
+import json
+import os
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from certificates import Authority, Pair
+
+from xds_server.testing.server import XdsServerProcess
+
+SECRET = "xds_ThisIsATokenThatMustNotBeInAnyLogOrAnswerOfTheServerAbc"
+
+
+@pytest.fixture
+def definitions(tmp_path: Path) -> Path:
+    path = tmp_path / "definitions.yaml"
+    path.write_text("upstreams: [{name: payments, targets: [{host: 127.0.0.1, port: 80}]}]")
+    return path
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Pair:
+    return Authority().issue(tmp_path / "server", "localhost")
+
+
+def refusal(definitions: Path, *args: object, **environment: str) -> str:
+    command = [sys.executable, "-m", "xds_server", "serve", "--definitions", definitions]
+    command += ["--xds-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", *args]
+    env = {**os.environ, **environment}
+    done = subprocess.run(map(str, command), capture_output=True, text=True, timeout=60, check=False, env=env)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("xds-server: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--xds-address", "0.0.0.0:0"], "--xds-address 0.0.0.0:0: other machines reach it, and could be any node"),
+        (["--http-address", "[::]:0"], "--http-address [::]:0: other machines reach it, in plain text"),
+        (["--tls-cert", "cert.pem"], "--tls-cert and --tls-key go together: give both or neither"),
+        (["--tls-client-ca", "ca.pem"], "--tls-client-ca needs --tls-cert and --tls-key"),
+        (["--client-roles", "ci=write"], "--client-roles needs --tls-client-ca"),
+        (
+            ["--client-roles", "ci=root"],
+            "--client-roles: 'ci=root' is not NAME=ROLE, where the role is read, operate",
+        ),
+        (["--node-names", "edge-1"], "--node-names: 'edge-1' holds neither {id} nor {cluster}"),
+        (["--tls-cert", "/no.pem", "--tls-key", "/no.key"], "/no.pem cannot be read: No such file or directory"),
+    ],
+)
+def test_what_must_not_or_cannot_be_is_refused(definitions: Path, args: list[str], said: str) -> None:
+    assert said in refusal(definitions, *args)
+
+
+def test_other_machines_are_let_in_by_tls_and_certificates(definitions: Path, pair: Pair, tmp_path: Path) -> None:
+    tls = ["--tls-cert", str(pair.cert), "--tls-key", str(pair.key)]
+    assert "could be any node: give --tls-client-ca" in refusal(definitions, *tls, "--xds-address", "0.0.0.0:0")
+    assert "nothing says who may" in refusal(definitions, *tls, "--http-address", "0.0.0.0:0")
+    authority = Authority().write(tmp_path / "ca.pem")
+    tls += ["--tls-client-ca", str(authority)]
+    with XdsServerProcess(definitions, xds_address="0.0.0.0:0", http_address="0.0.0.0:0", args=tls) as server:
+        assert server.events("server.insecure") == []
+
+
+def test_other_machines_are_let_in_by_those_who_say_so(definitions: Path) -> None:
+    with XdsServerProcess(definitions, xds_address="0.0.0.0:0", args=["--insecure"]) as server:
+        (told,) = server.events("server.insecure")
+        assert (told["address"], told["level"]) == ("0.0.0.0:0", "warning")
+        assert told["detail"] == "who reaches it may be any node and change anything"
+
+
+def test_options_come_from_the_environment(definitions: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDS_SERVER_TLS_CERT", str(pair.cert))
+    monkeypatch.setenv("XDS_SERVER_TLS_KEY", str(pair.key))
+    monkeypatch.setenv("XDS_SERVER_INSECURE", "true")
+    with XdsServerProcess(definitions, xds_address="0.0.0.0:0") as server, httpx.Client(verify=False) as http:
+        assert http.get(f"https://{server.http_address}/healthz").json() == {"status": "ok"}
+        with pytest.raises(httpx.TransportError):
+            http.get(f"http://{server.http_address}/healthz")
+
+
+def test_the_http_port_is_open_to_pollers_only_where_they_show_who_they_are(definitions: Path, tmp_path: Path) -> None:
+    servers, clients = Authority(), Authority()
+    pair, ca = servers.issue(tmp_path / "server", "127.0.0.1"), clients.write(tmp_path / "ca.pem")
+    args = ["--tls-cert", str(pair.cert), "--tls-key", str(pair.key), "--tls-client-ca", str(ca)]
+    nobody = ssl.create_default_context(cadata=servers.pem.decode())
+    edge = ssl.create_default_context(cadata=servers.pem.decode())
+    edge.load_cert_chain(*clients.issue(tmp_path / "edge", "edge-1"))
+    with XdsServerProcess(definitions, args=args) as server:
+        url = f"https://{server.http_address}"
+        poll = {"node": {"id": "edge-1", "cluster": "c"}}
+        with httpx.Client(verify=nobody, base_url=url) as http:
+            assert http.get("/healthz").status_code == 200
+            refused = http.post("/v3/discovery:clusters", json=poll)
+            assert refused.status_code == 403
+            assert refused.json()["detail"] == (
+                "this client says that it is node 'edge-1' of cluster 'c', and shows no certificate"
+            )
+        with httpx.Client(verify=edge, base_url=url) as http:
+            assert http.post("/v3/discovery:clusters", json=poll).status_code == 200
+            other = http.post("/v3/discovery:clusters", json={"node": {"id": "edge-2"}})
+            assert (other.status_code, "'edge-2'" in other.json()["detail"]) == (403, True)
+            assert "'edge-1'" in other.json()["detail"]
+
+
+def test_a_token_is_in_no_log_and_no_answer(definitions: Path) -> None:
+    with XdsServerProcess(definitions, args=["--log-level", "debug"]) as server:
+        headers = {"authorization": f"Bearer {SECRET}"}
+        answers = []
+        with httpx.Client(base_url=f"http://{server.http_address}", headers=headers) as http:
+            for method, path in (("GET", "/healthz"), ("GET", "/nothing"), ("POST", "/v3/discovery:x")):
+                answers.append(http.request(method, path, content=b"{"))
+            answers.append(http.post("/v3/discovery:clusters", content=b"{"))
+            answers.append(http.post("/v3/discovery:clusters", content=json.dumps({"node": {"id": "n"}})))
+        assert [answer.status_code for answer in answers] == [200, 404, 404, 400, 200]
+        for answer in answers:
+            assert SECRET not in answer.text + str(answer.headers)
+        assert SECRET not in server.log
+
+
+def test_bootstrap_writes_the_files_by_which_envoy_reads_the_others_again(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "xds_server", "bootstrap", "--node-id", "edge-1"]
+    command += ["--ca", "/ca.pem", "--cert", "/c.pem", "--key", "/k.pem", "--sds-dir", str(tmp_path / "new" / "sds")]
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        assert f"{tmp_path}/new/sds/client-certificate.yaml" in done.stdout
+        written = sorted(path.name for path in (tmp_path / "new" / "sds").iterdir())
+        assert written == ["client-certificate.yaml", "control-plane-ca.yaml"]
