@@ -16,13 +16,16 @@ from xds_server.catalog.file_records import FileRecords
 from xds_server.catalog.files import FileSource
 from xds_server.catalog.guard import Guard
 from xds_server.catalog.store.store import Store
+from xds_server.catalog.store.tokens import StoredTokens
 from xds_server.catalog.upkeep import keep_up
 from xds_server.delivery.publisher import Publisher
 from xds_server.management.http.app import http_app
 from xds_server.management.http.listening import HttpServer
 from xds_server.management.service import Management
 from xds_server.resolvers.lookup import SystemLookup
-from xds_server.security.addresses import is_loopback, refusal
+from xds_server.security.access import Policy
+from xds_server.security.addresses import is_loopback, open_to, refusal
+from xds_server.security.authenticator import Authenticator
 from xds_server.security.node_names import node_rule
 from xds_server.security.tls import Certificates
 from xds_server.settings import Settings
@@ -51,8 +54,6 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
     if stop_asked():
         log.info("server.stopped", detail="asked to before it had started")
         return
-    if refused := refusal(settings, {"--http-address": settings.http_address}, tokens=False):
-        raise NotAllowedError(refused)
     if settings.insecure:
         _warn_of_open(settings.xds_address, settings.http_address)
     certificates = _certificates(settings)
@@ -75,15 +76,22 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
         await files.retry()
 
     async with AsyncExitStack() as opened, AsyncExitStack() as started, AsyncExitStack() as running:
-        catalog = Catalog(Store(settings.store), deliver, guard=Guard(settings.max_removal))
+        store = Store(settings.store)
+        catalog = Catalog(store, deliver, guard=Guard(settings.max_removal))
         opened.callback(catalog.close)
+        tokens = partial(catalog.call, StoredTokens(store.engine).tokens)
+        policy = Policy(settings.client_roles, open_to(settings, settings.http_address))
+        authenticator = Authenticator(tokens, policy)
+        has_tokens = bool(await authenticator.tokens())
+        if refused := refusal(settings, {"--http-address": settings.http_address}, tokens=has_tokens):
+            raise NotAllowedError(refused)
         await catalog.load()
         files = FileRecords(catalog, settings.definitions)
         source = FileSource(settings.definitions, files.take, files.held())
         if catalog.head or not settings.definitions:
             catalog.begin()
         tls = certificates.ssl_context() if certificates else None
-        http = HttpServer(http_app(Management(catalog, publisher, settings.secrets_dir)), tls)
+        http = HttpServer(http_app(Management(catalog, publisher, settings.secrets_dir), authenticator), tls)
         http_address = await _listen(running, "--http-address", settings.http_address, http.start, http.stop)
         require_client = settings.tls_client_ca is not None
         credentials = certificates.grpc_credentials(require_client=require_client) if certificates else None

@@ -1,5 +1,7 @@
 """All commands together."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -8,8 +10,10 @@ from xds_server import __version__
 from xds_server.cli.bootstrap import bootstrap
 from xds_server.cli.definitions import schema, translate, validate
 from xds_server.cli.demo import demo
-from xds_server.cli.errors import reported
+from xds_server.cli.errors import fail, reported
 from xds_server.cli.serve import serve
+from xds_server.cli.token import token_commands
+from xds_server.security.tokens import TokenStore
 
 app = typer.Typer(
     name="xds-server",
@@ -20,6 +24,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@contextmanager
+def _open_tokens(url: str) -> Iterator[TokenStore]:
+    from xds_server.catalog.store.engine import StoreError  # late: SQLAlchemy takes a third of a second
+    from xds_server.catalog.store.tokens import open_tokens
+
+    try:
+        with open_tokens(url) as tokens:
+            yield tokens
+    except StoreError as error:
+        fail(str(error))
 
 
 @app.callback()
@@ -34,6 +50,7 @@ def _version(
 
 for command in (serve, validate, translate, bootstrap, schema, demo):
     app.command()(command)
+app.add_typer(token_commands(_open_tokens), name="token")
 
 
 def run() -> None:

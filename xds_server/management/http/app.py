@@ -10,22 +10,26 @@ from pydantic.json_schema import models_json_schema
 from xds_server import __version__
 from xds_server.catalog.overrides import TargetOverride
 from xds_server.management.http import revisions, targets
+from xds_server.management.http.access import AccessControl
 from xds_server.management.http.definitions import definitions_router
 from xds_server.management.http.listening import certificate_of
 from xds_server.management.http.problems import add_problems
 from xds_server.management.service import Management
+from xds_server.security.authenticator import Authenticator
 from xds_server.upstreams.model import Document, Gateway, Target, Upstream
 from xds_server.xds.rest import rest_routes
 
 DESCRIPTION: Final = "Definitions of upstreams, their history, and what every connected Envoy has of them."
 
 
-def http_app(management: Management) -> FastAPI:
-    """The application, over the functions of `management`."""
+def http_app(management: Management, authenticator: Authenticator | None = None) -> FastAPI:
+    """The application, over the functions of `management`. `authenticator`: None lets everyone in, as `local`."""
     # Offline: a browser that reaches this server may reach nothing else.
     app = FastAPIOffline(title="xds-server", version=__version__, description=DESCRIPTION, redoc_url=None)
     app.state.management = management
     add_problems(app)
+    if authenticator is not None:
+        app.add_middleware(AccessControl, authenticator=authenticator)
 
     @app.get("/healthz", tags=["health"])
     async def alive() -> dict[str, Any]:

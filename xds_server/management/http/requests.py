@@ -25,9 +25,9 @@ def management(request: Request) -> Management:
 
 
 def actor(request: Request) -> Actor:
-    """Who asks."""
+    """Who asks: as `AccessControl` found out, where it stands in front."""
     client = request.client.host if request.client is not None else ""
-    return Actor("local", client)
+    return getattr(request.state, "actor", None) or Actor("local", client)
 
 
 Service = Annotated[Management, Depends(management)]

@@ -1,0 +1,53 @@
+"""Who asks over HTTP, and whether they may: a guard in front of every route but health and what nodes poll."""
+
+from typing import Any, Final
+
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from xds_server.management.actor import Actor
+from xds_server.management.http.listening import certificate_of
+from xds_server.management.http.problems import problem
+from xds_server.security.access import CHALLENGE, AccessError, Caller, require
+from xds_server.security.authenticator import Authenticator
+from xds_server.security.roles import Role
+
+OPEN: Final = ("/healthz", "/readyz", "/v3/discovery:", "/docs", "/openapi.json", "/static-offline-docs/")
+"""Beginnings of paths that need nobody's leave here: probes and browsers that read the description have no token, and nodes are
+known by their certificates."""
+_CHANGES: Final = ("POST", "PUT", "PATCH", "DELETE")
+
+
+class AccessControl:
+    """Middleware that lets requests through by the role of who sends them, and notes who that is (`Actor`)."""
+
+    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
+        self._app, self._authenticator = app, authenticator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(OPEN):
+            await self._app(scope, receive, send)
+            return
+        connection = HTTPConnection(scope)
+        headers = connection.headers
+        caller = Caller(headers.get("authorization"), certificate_of(scope), headers.get("host"), headers.get("origin"))
+        method, path = scope["method"], scope["path"]
+        try:
+            identity = await self._authenticator.identify(caller)
+            require(identity, needed_role(method, path, connection.query_params), f"{method} {path}")
+        except AccessError as error:
+            refused = {"WWW-Authenticate": CHALLENGE} if error.status == 401 else None
+            await problem(error.status, error.detail, headers=refused)(scope, receive, send)
+            return
+        client = connection.client.host if connection.client is not None else ""
+        scope.setdefault("state", {})["actor"] = Actor(identity.name, client)
+        await self._app(scope, receive, send)
+
+
+def needed_role(method: str, path: str, query: Any) -> Role:
+    """What a request needs: looking at things, and dry runs, `read`; what operators say of targets `operate`; else `write`."""
+    if method not in _CHANGES or (
+        path == "/v1/apply" and query.get("dry_run", "").lower() in ("true", "1", "yes", "on")
+    ):
+        return Role.READ
+    return Role.OPERATE if method == "PATCH" and "/targets/" in path else Role.WRITE
