@@ -5,7 +5,7 @@ its snapshot or a newer one. So a client that is told of ten changes at once ans
 resources change faster than it answers is never waited for in vain.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -42,6 +42,16 @@ _ANY: Final = None
 """In place of names: all there are."""
 
 
+@dataclass(slots=True)
+class _Open:
+    """A type that a change is not answered for."""
+
+    last: int = 0
+    """Number of the last response that holds some of the change and was not answered; 0 for none."""
+    is_complete: bool = False
+    """All of the change was sent."""
+
+
 class Awaited:
     """One change."""
 
@@ -51,9 +61,8 @@ class Awaited:
         """Number of the last response before the change."""
         self.tell = tell
         self.answered: set[str] = set()
-        """Types that were acknowledged."""
-        self._open: dict[str, int | None] = {}
-        """Types that are not, and the number of the response that holds the last of the change; None until it is sent."""
+        """Types of which something was acknowledged."""
+        self._open: dict[str, _Open] = {}
         self._first: set[str] = set()
         """Types of which the client was told nothing before, so that anything is news."""
         for watch in watches:
@@ -61,7 +70,7 @@ class Awaited:
                 self._first.add(watch.type_url)
             elif not watch.touched_by(touched.get(watch.type_url, frozenset())):
                 continue
-            self._open[watch.type_url] = None
+            self._open[watch.type_url] = _Open()
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -71,23 +80,31 @@ class Awaited:
     def _names(self, type_url: str) -> frozenset[str] | None:
         return _ANY if self._touched is None or type_url in self._first else self._touched.get(type_url, frozenset())
 
+    def asked(self, type_url: str, names: Set[str]) -> None:
+        """The client asks for more, in consequence of this change maybe: for the endpoints of a cluster that is new."""
+        touched = self._names(type_url)
+        if touched is _ANY or not touched.isdisjoint(names) or (touched and "*" in names):
+            self._open.setdefault(type_url, _Open()).is_complete = False
+
     def sent(self, watch: Watch, response: Response) -> None:
         """A response was sent."""
+        here = self._open.get(watch.type_url)
+        if here is None or here.is_complete:
+            return  # what comes after all of it, and may be answered instead
         names = self._names(watch.type_url)
-        if watch.type_url not in self._open:
-            # The client may ask for more in consequence: for the endpoints of a cluster that is new.
-            if watch.type_url in self.answered or names is _ANY or names.isdisjoint(response.names):
-                return
-            self._open[watch.type_url] = None
-        if self._open[watch.type_url] is None and not watch.lacks(names):
-            self._open[watch.type_url] = int(response.nonce)
+        here.is_complete = not watch.lacks(names)
+        if here.is_complete or names is _ANY or not names.isdisjoint((*response.names, *response.removed)):
+            here.last = int(response.nonce)
 
     def accepted(self, response: Response) -> None:
         """A response was acknowledged, and so what was sent before it."""
-        number = self._open.get(response.type_url)
-        if number is not None and number <= int(response.nonce):
+        here = self._open.get(response.type_url)
+        if here is None or not 0 < here.last <= int(response.nonce):
+            return
+        self.answered.add(response.type_url)
+        here.last = 0
+        if here.is_complete:
             del self._open[response.type_url]
-            self.answered.add(response.type_url)
 
     def is_rejected(self, response: Response, culprits: tuple[str, ...]) -> bool:
         """Whether a response that was rejected is a rejection of this change.
@@ -102,19 +119,21 @@ class Awaited:
         blamed = culprits or (*response.names, *response.removed)
         if names is _ANY or not names.isdisjoint(blamed):
             return True
-        last = self._open.get(response.type_url)
-        if last is not None and last <= number:
+        here = self._open.get(response.type_url)
+        if here is not None and 0 < here.last <= number:
             if not blamed:
                 return True
-            self._open[response.type_url] = number + 1
+            here.last = number + 1
         return False
 
     def nothing_more(self, watches: Mapping[str, Watch]) -> None:
         """All that there is to say now was said: what was not sent by now needs not be."""
-        for type_url in [type_url for type_url, number in self._open.items() if number is None]:
+        for type_url, here in list(self._open.items()):
             watch = watches.get(type_url)
-            if watch is None or not watch.lacks(self._names(type_url)):
-                del self._open[type_url]
+            if not here.is_complete and (watch is None or not watch.lacks(self._names(type_url))):
+                here.is_complete = True
+                if here.last == 0:
+                    del self._open[type_url]
 
 
 class Awaiting:
@@ -140,6 +159,12 @@ class Awaiting:
     def forget(self, change: Awaited) -> None:
         """Do not wait for it any more."""
         self._changes.pop(change, None)
+
+    def asked(self, type_url: str, names: Iterable[str]) -> None:
+        """The client asks for names that it was not subscribed to."""
+        names = frozenset(names) if self._changes else frozenset()
+        for change in self._changes:
+            change.asked(type_url, names)
 
     def sent(self, watch: Watch, response: Response) -> None:
         """A response was sent."""

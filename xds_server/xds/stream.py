@@ -333,6 +333,7 @@ class Stream(ABC, Generic[W]):
     # Telling
 
     def _subscribed(self, watch: W, added: Iterable[str], dropped: Iterable[str]) -> None:
+        self._awaiting.asked(watch.type_url, added)
         self._tell("subscribed", type_url=watch.type_url, names=tuple(sorted(added)), removed=tuple(sorted(dropped)))
 
     def close(self, detail: str = "") -> None:

@@ -1,0 +1,55 @@
+"""What is said to have come of changes, checked against what the model clients hold.
+
+A change that is said to be acknowledged is held by the client, or something newer is; and once everything was said and accepted
+nothing is waited for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from model_client import FULL_SETS, ModelClient
+
+from xds_server.xds import Outcome, Snapshot
+from xds_server.xds.group import Group
+
+
+class Changes:
+    """The changes of one group, and the streams that each concerns."""
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self._history: list[Snapshot] = []
+
+    def publish(self, old: Snapshot | None, snapshot: Snapshot) -> None:
+        self._history.append(snapshot)
+        self._touched = self._group.touched(old, snapshot)
+
+    def concern(self, stream: Any, client: ModelClient) -> None:
+        """A stream may have something to say about the last change."""
+        since, touched = len(self._history) - 1, self._touched
+
+        def tell(outcome: Outcome) -> None:
+            assert told.append(outcome) is None and len(told) == 1, "told once"  # noqa: PT018
+            if outcome.kind == "acknowledged" and stream.group is self._group and touched is not None:
+                for type_url in touched.keys() & stream._watches.keys():
+                    self._check(client, type_url, touched[type_url], since)
+
+        told: list[Outcome] = []
+        stream.expect(touched, tell)
+
+    def _check(self, client: ModelClient, type_url: str, names: frozenset[str], since: int) -> None:
+        side = client.sides[type_url]
+        for name in filter(side.wants, names):
+            resources = [snapshot.get(type_url, name) for snapshot in self._history[since:]]
+            bodies = {resource.body if resource is not None else None for resource in resources}
+            if None in bodies and not client.profile.delta and type_url not in FULL_SETS:
+                continue  # nothing says that it is gone (S44)
+            if name in side.refused and not client.profile.delta:
+                continue  # the answer to a later response hid it (S32)
+            assert side.held.get(name) in bodies, f"{type_url} {name!r} is said to be acknowledged, and is not held"
+
+
+def check_rest(stream: Any) -> None:
+    """Everything was said, and accepted."""
+    assert not stream._awaiting._changes, "a change is waited for, and nothing more will be said"
