@@ -33,12 +33,21 @@ class Changes:
             assert told.append(outcome) is None and len(told) == 1, "told once"  # noqa: PT018
             if outcome.kind == "acknowledged" and stream.group is self._group and touched is not None:
                 for type_url in touched.keys() & stream._watches.keys():
-                    self._check(client, type_url, touched[type_url], since)
+                    names = {name for name in touched[type_url] if self._is_news(client, type_url, name, refused)}
+                    self._check(client, type_url, names, since)
 
+        refused = {type_url: dict(side.refused) for type_url, side in client.sides.items()}
         told: list[Outcome] = []
         stream.expect(touched, tell)
 
-    def _check(self, client: ModelClient, type_url: str, names: frozenset[str], since: int) -> None:
+    def _is_news(
+        self, client: ModelClient, type_url: str, name: str, refused: dict[str, dict[str, bytes | None]]
+    ) -> bool:
+        """Not what was refused before, and is not sent again, as it did not change in between (S20, D30)."""
+        now = client.sides[type_url].refused
+        return name not in now or name not in refused[type_url] or now[name] != refused[type_url][name]
+
+    def _check(self, client: ModelClient, type_url: str, names: set[str], since: int) -> None:
         side = client.sides[type_url]
         for name in filter(side.wants, names):
             resources = [snapshot.get(type_url, name) for snapshot in self._history[since:]]

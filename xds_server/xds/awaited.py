@@ -3,6 +3,9 @@
 A change is acknowledged once, for each type that it concerns on the stream, a response was that holds the last of it, made from
 its snapshot or a newer one. So a client that is told of ten changes at once answers for all of them at once, and one whose
 resources change faster than it answers is never waited for in vain.
+
+One thing is not told: a change back to what the client rejected, before it was sent anything else, is not sent again (S20, D30)
+and so not rejected again.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Set
