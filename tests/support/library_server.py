@@ -42,6 +42,10 @@ class LibraryServer:
         """Add or replace some and take others out, as one change."""
         self._publish(self.snapshot.change(upsert, remove))
 
+    def forget(self) -> None:
+        """As a control plane that was never told what to serve, or has lost it."""
+        self._publish(Snapshot.unwritten())
+
     def _publish(self, snapshot: Snapshot) -> None:
         self.snapshot, self._held = snapshot, False
         if self._server is not None:
