@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from envoy.service.discovery.v3 import discovery_pb2
 from joined import JoinedFleet
 from scripted_client import cluster, endpoints, listener, web
 
@@ -218,6 +219,12 @@ def test_progress_is_json(fleet: JoinedFleet) -> None:
     data = json.loads(json.dumps(fleet.fleet.progress(revision).as_dict()))
     assert data["pending"] == {"2": ["ClusterLoadAssignment"]}
     assert data["rejected"][0]["message"] == "no good"
+
+
+async def test_pollers_are_not_known_and_not_waited_for(fleet: JoinedFleet) -> None:
+    await fleet.server.poll(CLUSTER, discovery_pb2.DiscoveryRequest(node={"id": "poller"}))
+    assert fleet.fleet.progress(fleet.publish(*web("c"))).affected == 0
+    assert fleet.fleet.nodes() == []
 
 
 # What is remembered

@@ -128,8 +128,8 @@ class Client:
     def __init__(self, stream: Stream[Any], group: Group, events: list[Event]) -> None:
         self.stream, self.group, self.events = stream, group, events
         self.now = 1000.0
-        self.node, self.agent = "n", ""
-        """Who it says that it is: its id, and its user agent (``envoy 1.40.0``)."""
+        self.node, self.cluster, self.agent = "n", "", ""
+        """Who it says that it is: its id, its cluster, and its user agent (``envoy 1.40.0``)."""
         self.delta = isinstance(stream, DeltaStream)
         self._asked: dict[str, tuple[str, ...]] = {}
         """SotW: the names of the last request. Delta: those of `want`."""
@@ -158,6 +158,7 @@ class Client:
                 type_url=type_url, response_nonce=nonce, resource_names=names, version_info=version
             )
         request.node.id = self.node if node is None else node
+        request.node.cluster = self.cluster
         if self.agent:
             request.node.user_agent_name, _, request.node.user_agent_version = self.agent.partition(" ")
         if error is not None:
