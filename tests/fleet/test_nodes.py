@@ -162,6 +162,18 @@ def test_answers_are_matched_to_what_they_answer(fleet: JoinedFleet) -> None:
     assert (state.status, state.acknowledgement_seconds) == ("SYNCED", 1)
 
 
+def test_a_sotw_answer_is_to_all_that_was_sent_before(fleet: JoinedFleet) -> None:
+    here = fleet.join(delta=False)
+    here.accept(*here.want(ENDPOINTS, "a", "b"))
+    answers = []
+    for weight in (2, 3):
+        fleet.publish(endpoints("a", weight))
+        answers += here.sent(after=2)
+    assert len(answers) == 2
+    here.accept(answers[1])
+    assert of(fleet, ENDPOINTS).status == "SYNCED"
+
+
 def test_a_type_is_as_its_worst_stream(fleet: JoinedFleet, delta: bool) -> None:
     streams = {}
     for name in ("a", "b", "none"):
@@ -195,6 +207,21 @@ def test_who_left_is_remembered_as_it_was(fleet: JoinedFleet, delta: bool) -> No
     found = node(fleet)
     assert (found.connected, found.disconnected_at, of(fleet).status) == (True, None, "STALE")
     assert len(found.types) == 1, "of its new stream"
+
+
+def test_what_ended_long_before_is_not_how_it_was(fleet: JoinedFleet) -> None:
+    first, other = fleet.join(), fleet.join()
+    other.accept(*other.want(ENDPOINTS, "a"))
+    first.reject(*first.want(CLUSTER))
+    first.leave()
+    second = fleet.join()
+    second.accept(*second.want(CLUSTER))
+    second.leave()
+    other.leave()
+    assert {each.type: each.status for each in node(fleet).types} == {
+        "Cluster": "SYNCED",
+        "ClusterLoadAssignment": "SYNCED",
+    }
 
 
 def test_who_left_is_forgotten_after_an_hour(fleet: JoinedFleet) -> None:

@@ -185,6 +185,7 @@ def test_a_group_that_moves_and_changes_counts_its_streams_once(fleet: JoinedFle
         assert snapshot is not None
         fleet.server.set_snapshot(snapshot.change([endpoints("a", 5)]))
         fleet.server.regroup()
+    assert len(here.stream._awaiting._changes) == 1
     assert here.sent() == [], "all the same there"
     assert fleet.fleet.progress(revision).affected == 0
 

@@ -108,6 +108,40 @@ def test_an_answer_to_what_was_sent_before_does_not_count(either: Client) -> Non
     assert change.kinds == ["acknowledged"]
 
 
+def test_an_answer_to_what_came_before_does_not_count_while_both_are_under_way(delta: Client) -> None:
+    settled(delta, *web("a"))
+    delta.change(endpoints("a", 5))
+    (before,) = delta.sent()
+    change = Change(delta, endpoints("a", 6))
+    (answer,) = delta.sent()
+    delta.accept(before)
+    assert change.kinds == []
+    delta.accept(answer)
+    assert change.kinds == ["acknowledged"]
+
+
+def test_what_is_still_to_be_taken_away_is_waited_for(either: Client) -> None:
+    settled(either, *web("a", "b"), listener("l"), routes("r", "a", "b"))
+    change = Change(either, cluster("a", 9), routes("r", "a"), remove=((CLUSTER, "b"), (ENDPOINTS, "b")))
+    assert change.awaited is not None
+    clusters, *others = either.sent()
+    assert clusters.type_url == CLUSTER
+    others += either.accept(clusters)
+    assert CLUSTER in change.awaited.types, "b goes when the routes have let go of it"
+    while others:
+        assert change.kinds == []
+        others = either.accept(*others) or (either.sent(after=2) if change.kinds == [] else [])
+    assert change.kinds == ["acknowledged"]
+
+
+def test_S56_a_removal_from_a_full_set_that_is_rejected(sotw: Client) -> None:
+    settled(sotw, *web("a", "b"))
+    change = Change(sotw, remove=((CLUSTER, "b"), (ENDPOINTS, "b")))
+    (answer,) = sotw.sent(after=2)
+    sotw.reject(answer)
+    assert change.kinds == ["rejected"], "no resource in it is new"
+
+
 def test_a_rejection_is_told_with_the_clients_words_and_whom_they_name(serving_a: Client) -> None:
     change = Change(serving_a, cluster("web-1", 5), cluster("web-2", 5))
     (answer,) = serving_a.sent()
@@ -133,6 +167,38 @@ def test_a_rejection_of_another_change_is_not_its_own(serving_a: Client) -> None
     serving_a.change(cluster("web-2", 6))
     serving_a.accept(*serving_a.sent(after=2))
     assert good.kinds == ["acknowledged"]
+
+
+def test_what_came_in_a_rejected_response_is_waited_for_until_it_is_sent_again(either: Client) -> None:
+    settled(either, *web("good", "web-2", "other"))
+    change = Change(either, endpoints("good", 5))
+    either.change(endpoints("web-2", 5))
+    (answer,) = either.sent()
+    names = () if either.delta else ("good", "other", "web-2")
+    either.ask(ENDPOINTS, *names, nonce=answer.nonce, version="" if either.delta else "older", error="web-2: no good")
+    either.change(endpoints("other", 5))
+    either.accept(*either.sent(after=2))
+    assert change.kinds == [], "another one was accepted"
+    either.change(endpoints("web-2", 6))
+    sent = either.sent(after=2)
+    while "good" not in names_of(sent[0]):
+        sent += either.accept(sent.pop(0))
+        assert change.kinds == []
+    either.accept(sent[0])
+    assert change.kinds == ["acknowledged"]
+
+
+def test_what_came_in_a_rejected_response_and_went_is_not_waited_for(either: Client) -> None:
+    settled(either, *web("good", "web-2", "other"))
+    change = Change(either, endpoints("good", 5))
+    either.change(endpoints("web-2", 5))
+    (answer,) = either.sent()
+    names = () if either.delta else ("good", "other", "web-2")
+    either.ask(ENDPOINTS, *names, nonce=answer.nonce, version="" if either.delta else "older", error="web-2: no good")
+    either.want(ENDPOINTS, "other", "web-2")
+    either.change(endpoints("other", 5))
+    either.accept(*either.sent(after=2))
+    assert change.kinds == ["acknowledged"]
 
 
 def test_a_rejection_that_names_nobody_is_one_of_all_that_came_in_it(serving_a: Client) -> None:

@@ -9,7 +9,7 @@ and so not rejected again.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from xds_server.xds.node import Node
@@ -53,6 +53,8 @@ class _Open:
     """Number of the last response that holds some of the change and was not answered; 0 for none."""
     is_complete: bool = False
     """All of the change was sent."""
+    refused: set[str] = field(default_factory=set)
+    """Names of the change that came in a rejected response, and were not sent again since."""
 
 
 class Awaited:
@@ -95,7 +97,8 @@ class Awaited:
         if here is None or here.is_complete:
             return  # what comes after all of it, and may be answered instead
         names = self._names(watch.type_url)
-        here.is_complete = not watch.lacks(names)
+        here.refused.difference_update(response.names)
+        here.is_complete = not (here.refused or watch.lacks(names))
         if here.is_complete or names is _ANY or not names.isdisjoint((*response.names, *response.removed)):
             here.last = int(response.nonce)
 
@@ -109,34 +112,37 @@ class Awaited:
         if here.is_complete:
             del self._open[response.type_url]
 
-    def is_rejected(self, response: Response, culprits: tuple[str, ...]) -> bool:
-        """Whether a response that was rejected is a rejection of this change.
+    def rejected(self, response: Response, culprits: tuple[str, ...]) -> bool:
+        """A response was rejected: returns whether that rejects this change.
 
-        Where the client's words name others that came in the same response, it is not: this change may yet come to be
-        accepted with a later one.
+        Where the client's words name others that came in the same response it does not. What came with them has to be sent once
+        more, and may yet be accepted.
         """
-        number = int(response.nonce)
-        if number <= self._after:
+        if int(response.nonce) <= self._after:
             return False
-        names = self._names(response.type_url)
+        here, names = self._open.get(response.type_url), self._names(response.type_url)
         blamed = culprits or (*response.names, *response.removed)
         if names is _ANY or not names.isdisjoint(blamed):
             return True
-        here = self._open.get(response.type_url)
-        if here is not None and 0 < here.last <= number:
-            if not blamed:
-                return True
-            here.last = number + 1
-        return False
+        if here is None:
+            return False
+        here.refused |= names.intersection(response.names)
+        here.is_complete = here.is_complete and not here.refused
+        # One without names takes something away.
+        return not blamed and 0 < here.last <= int(response.nonce)
 
     def nothing_more(self, watches: Mapping[str, Watch]) -> None:
         """All that there is to say now was said: what was not sent by now needs not be."""
         for type_url, here in list(self._open.items()):
-            watch = watches.get(type_url)
-            if not here.is_complete and (watch is None or not watch.lacks(self._names(type_url))):
-                here.is_complete = True
-                if here.last == 0:
-                    del self._open[type_url]
+            if here.is_complete:
+                continue
+            if (watch := watches.get(type_url)) is not None:
+                here.refused = {name for name in here.refused if watch.offers(name)}
+                if here.refused or watch.lacks(self._names(type_url)):
+                    continue
+            here.is_complete = True
+            if here.last == 0:
+                del self._open[type_url]
 
 
 class Awaiting:
@@ -183,7 +189,7 @@ class Awaiting:
 
     def rejected(self, response: Response, node: Node, detail: str, culprits: tuple[str, ...]) -> None:
         """A response was rejected."""
-        for change in [change for change in self._changes if change.is_rejected(response, culprits)]:
+        for change in [change for change in self._changes if change.rejected(response, culprits)]:
             del self._changes[change]
             outcome = Outcome(
                 "rejected",

@@ -84,6 +84,10 @@ class Watch(ABC):
         """Whether the client subscribed to `name`."""
         return self.wildcard or name in self.names
 
+    def offers(self, name: str) -> bool:
+        """Whether the client subscribed to `name`, and there is one."""
+        return self.wants(name) and self.cursor is not None and self.cursor.get(self.type_url, name) is not None
+
     def follow(self, group: Group) -> None:
         """Bring `owed` and `gone` up to the group's current snapshot."""
         snapshot = group.snapshot
