@@ -37,6 +37,25 @@ _ANSWERS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 _CONVERGENCE: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 300, 1800)
 
 
+_COUNTERS: Final = (
+    ("responses_sent", "Responses sent to xDS clients"),
+    ("responses_acknowledged", "Responses that xDS clients acknowledged (ACK)"),
+    ("responses_rejected", "Responses that xDS clients rejected (NACK)"),
+    ("sent_bytes", "Bytes of the responses sent to xDS clients"),
+)
+"""In the order of `_OfType`."""
+
+
+class _OfType(NamedTuple):
+    """What counts for one type."""
+
+    sent: Counter
+    acknowledged: Counter
+    rejected: Counter
+    bytes: Counter
+    latency: Histogram
+
+
 class CatalogueFigures(NamedTuple):
     """What the catalogue has, for `Metrics.catalogue`."""
 
@@ -55,13 +74,9 @@ class Metrics:
 
     def __init__(self, nodes: Nodes) -> None:
         self.registry = CollectorRegistry()
-        sent = "Responses sent to xDS clients"
-        self._sent = self._counter("responses_sent", sent)
-        self._answers = {
-            "acknowledged": self._counter("responses_acknowledged", "Responses that xDS clients acknowledged (ACK)"),
-            "rejected": self._counter("responses_rejected", "Responses that xDS clients rejected (NACK)"),
-        }
-        self._bytes = self._counter("sent_bytes", "Bytes of the responses sent to xDS clients")
+        self._counters = tuple(
+            Counter(f"xds_server_{name}", help, ["type"], registry=self.registry) for name, help in _COUNTERS
+        )
         self._latency = Histogram(
             "xds_server_acknowledgement_seconds",
             "Time from a response to its acknowledgement",
@@ -69,6 +84,9 @@ class Metrics:
             registry=self.registry,
             buckets=_ANSWERS,
         )
+        self._by_type: dict[str, _OfType] = {}
+        for type_url in _SHOWN_FROM_THE_START:
+            self._of(type_url)
         self._convergence = Histogram(
             "xds_server_convergence_seconds",
             "Time from the commit of a revision until every client that it concerns has answered or left",
@@ -81,21 +99,28 @@ class Metrics:
         self.registry.register(_Connected(nodes))
         ProcessCollector(namespace="xds_server", registry=self.registry)
 
-    def _counter(self, name: str, help: str) -> Counter:
-        counter = Counter(f"xds_server_{name}", help, ["type"], registry=self.registry)
-        for type_url in _SHOWN_FROM_THE_START:
-            counter.labels(_type(type_url))
-        return counter
+    def _of(self, type_url: str) -> "_OfType":
+        """What counts for one type, looked up once: each response needs it."""
+        label = _type(type_url)
+        if (known := self._by_type.get(label)) is None:
+            sent, acknowledged, rejected, size = (counter.labels(label) for counter in self._counters)
+            known = _OfType(sent, acknowledged, rejected, size, self._latency.labels(label))
+            self._by_type[label] = known
+        return known
 
     def note(self, event: Event, took: float | None) -> None:
         """Count an event. `took`: seconds, when it is an answer."""
         if event.kind == "sent":
-            self._sent.labels(_type(event.type_url)).inc()
-            self._bytes.labels(_type(event.type_url)).inc(event.size)
-        elif (answers := self._answers.get(event.kind)) is not None:
-            answers.labels(_type(event.type_url)).inc()
-            if event.kind == "acknowledged" and took is not None:
-                self._latency.labels(_type(event.type_url)).observe(took)
+            here = self._of(event.type_url)
+            here.sent.inc()
+            here.bytes.inc(event.size)
+        elif event.kind == "acknowledged":
+            here = self._of(event.type_url)
+            here.acknowledged.inc()
+            if took is not None:
+                here.latency.observe(took)
+        elif event.kind == "rejected":
+            self._of(event.type_url).rejected.inc()
 
     def converged(self, ending: Ending, seconds: float) -> None:
         """Everyone whom a revision concerns has answered, or left."""

@@ -60,6 +60,8 @@ class _Open:
 class Awaited:
     """One change."""
 
+    __slots__ = ("_after", "_first", "_open", "_touched", "answered", "tell")
+
     def __init__(self, touched: Touched | None, watches: Iterable[Watch], after: int, tell: Tell) -> None:
         self._touched = touched
         self._after = after
