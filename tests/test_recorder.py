@@ -17,6 +17,7 @@ from live import DELTA, ask, read
 from recorder_mistakes import (
     answers_acks,
     asked_for_one,
+    believes_what_was_never_written,
     breaks_first,
     empty_answers,
     everyday,
@@ -25,6 +26,7 @@ from recorder_mistakes import (
     no_type,
     nothing,
     odd_resource,
+    of_before,
     refused_together,
     removes_again,
     removes_what_exists,
@@ -91,6 +93,7 @@ MISTAKES: list[tuple[str, tuple[Any, ...], Callable[[Patch], None], Callable[[Cl
     ("S41, D28: 'b' was not asked for", BOTH, wants_everything, asked_for_one),
     ("S55, S60, B35, B36: cluster 'c'", BOTH, wrong_order, everyday),
     ("S55, S56, D33: cluster 'a' is taken away", BOTH, breaks_first, everyday),
+    ("S16: something is said", BOTH, believes_what_was_never_written, of_before),
     ("D50: nobody asked", SOTW, what_nobody_asked_for, everyday),
 ]
 ROWS = [
@@ -114,7 +117,7 @@ def test_a_mistake_is_caught(words: str, kind: Any, mistake: Any, script: Any, m
 
 
 @pytest.mark.parametrize("kind", BOTH, ids=["sotw", "delta"])
-@pytest.mark.parametrize("script", [everyday, asked_for_one, refused_together])
+@pytest.mark.parametrize("script", [everyday, asked_for_one, refused_together, of_before])
 def test_without_a_mistake_nothing_is_caught(kind: Any, script: Any) -> None:
     with recorder.diverted() as violations:
         script(client(kind))

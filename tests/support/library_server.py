@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from wire import Wire
 
+from xds_server.fleet import Fleet
 from xds_server.management.http.listening import HttpServer
 from xds_server.testing.loop import run
 from xds_server.xds import DiscoveryServer, Event, Limits, Resource, Snapshot
@@ -28,7 +29,10 @@ class LibraryServer:
         """Everything that happened on all streams, since the last start or cut. Polls make none."""
         self.wire = Wire()
         self._held, self._rest = hold, rest
-        self._server: DiscoveryServer | None = None
+        self.server: DiscoveryServer | None = None
+        """While it runs."""
+        self.fleet: Fleet
+        """Watches it."""
         self._http: HttpServer | None = None
         self._stack = ExitStack()
 
@@ -42,10 +46,14 @@ class LibraryServer:
         """Add or replace some and take others out, as one change."""
         self._publish(self.snapshot.change(upsert, remove))
 
+    def forget(self) -> None:
+        """As a control plane that was never told what to serve, or has lost it."""
+        self._publish(Snapshot.unwritten())
+
     def _publish(self, snapshot: Snapshot) -> None:
         self.snapshot, self._held = snapshot, False
-        if self._server is not None:
-            run(_set(self._server, snapshot))
+        if self.server is not None:
+            run(_set(self.server, snapshot))
 
     # Life
 
@@ -57,19 +65,20 @@ class LibraryServer:
     def start(self) -> None:
         """Listen. The server knows nothing of an earlier one, as after a restart of its process."""
         self.events = []
-        self._server = DiscoveryServer(observe=self.events.append, identifier="library", limits=LIMITS)
+        self.server = DiscoveryServer(observe=self.events.append, identifier="library", limits=LIMITS)
+        self.fleet = Fleet(self.server)
         if self._rest:
-            self._http = HttpServer(rest_app(self._server))
+            self._http = HttpServer(rest_app(self.server))
             port = run(self._http.start("127.0.0.1:0"))
         else:
-            port = run(self._server.start())
+            port = run(self.server.start())
         self.wire.target = f"127.0.0.1:{port}"
         if not self._held:
             self._publish(self.snapshot)
 
     def stop(self) -> None:
         """End all streams and close the port. What is changed meanwhile is served after the next start."""
-        server, self._server = self._server, None
+        server, self.server = self.server, None
         if server is not None:
             run(server.stop(0))
         http, self._http = self._http, None

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+import model_awaited
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.service.runtime.v3 import rtds_pb2
 from model_client import FULL_SETS, TYPES, DeltaClient, ModelClient, Profile, Refusal, SotwClient
@@ -103,6 +104,7 @@ class World:
                 side.unsettled.clear()
         self.memory = Memory()
         self.groups = {name: Group(name) for name in GROUPS}
+        self.changes = {name: model_awaited.Changes(group) for name, group in self.groups.items()}
         self.past: dict[tuple[str, str, str], dict[str, str]] = {}
         for name, snapshot in snapshots.items():
             self.publish(name, Snapshot.of(snapshot))
@@ -118,6 +120,7 @@ class World:
         if snapshot is old:
             return
         here.publish(snapshot)
+        self.changes[group].publish(old, snapshot)
         for type_url in FULL_SETS:
             contents = {r.name: r.version for r in snapshot.resources(type_url)}
             known = self.past.setdefault((group, type_url, snapshot.version(type_url)), contents)
@@ -125,6 +128,7 @@ class World:
         for connection in self._connections():
             if connection.stream.group is here:
                 if connection.stream.advance(old, snapshot):
+                    self.changes[group].concern(connection.stream, connection.judge.client)
                     self.pump(connection)
                 else:
                     self._look(connection)
@@ -310,6 +314,8 @@ class World:
                 assert connection.stream.next_try is None
             for type_url, watch in connection.stream._watches.items():
                 check_kept(watch, rejections=connection.judge.ledgers[type_url].rejections)
+            if not any(ledger.rejections for ledger in connection.judge.ledgers.values()):
+                model_awaited.check_rest(connection.stream)
         for side in client.sides.values():
             if side.requested:
                 check_held(client, side, snapshot)

@@ -75,6 +75,13 @@ def refused_together(made: Client) -> None:
         sent += [again for response in sent for again in made.accept(response)]
 
 
+def of_before(made: Client) -> None:
+    """A client comes back to a control plane that lost what it knew."""
+    made.publish(Snapshot.unwritten())
+    made.ask(CLUSTER, **({"held": {"a": "1"}} if made.delta else {"version": "1"}))
+    made.sent(after=5)
+
+
 # What the server does wrong
 
 
@@ -202,6 +209,10 @@ def what_nobody_asked_for(patch: Patch) -> None:
             other.wildcard = other.must_answer = True
 
     patch.setattr(SotwStream, "_read", opens)
+
+
+def believes_what_was_never_written(patch: Patch) -> None:
+    patch.setattr(Watch, "is_held", lambda self, snapshot: False)
 
 
 def nothing(patch: Patch) -> None:

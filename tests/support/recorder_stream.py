@@ -99,6 +99,8 @@ class StreamRecord:
             record = self._type(message.type_url)  # a rescue (S71)
             record.wildcard = record.began = record.answer_due = record.asked = True
             record.follow(group, now)
+        if record.is_held(snapshot):
+            yield "S16: something is said to a client that holds something, and nothing was ever written"
         yield from self._content(record, message, snapshot)
         yield from self._reason(record, message, snapshot)
         yield from self._make_order(record, message, snapshot)

@@ -62,6 +62,10 @@ class TypeRecord:
         self._unsettled: frozenset[str] = frozenset()
         self._sent: dict[str, Sent] = {}
 
+    def is_held(self, snapshot: Snapshot) -> bool:
+        """Whether the client holds something, and may not be told that there is nothing because nothing was ever written."""
+        return snapshot.is_unwritten and bool(self.held or (self.claimed and not self.responses))
+
     def wants(self, name: str) -> bool:
         return self.wildcard or name in self.names
 
@@ -146,7 +150,7 @@ class TypeRecord:
         """Take in what changed in the snapshot since the last time."""
         snapshot = group.snapshot
         assert snapshot is not None
-        if self.seen is snapshot:
+        if self.seen is snapshot or self.is_held(snapshot):
             return
         if self.seen is None:
             self._begin(group, snapshot, now)

@@ -128,6 +128,8 @@ class Client:
     def __init__(self, stream: Stream[Any], group: Group, events: list[Event]) -> None:
         self.stream, self.group, self.events = stream, group, events
         self.now = 1000.0
+        self.node, self.cluster, self.agent = "n", "", ""
+        """Who it says that it is: its id, its cluster, and its user agent (``envoy 1.40.0``)."""
         self.delta = isinstance(stream, DeltaStream)
         self._asked: dict[str, tuple[str, ...]] = {}
         """SotW: the names of the last request. Delta: those of `want`."""
@@ -143,8 +145,8 @@ class Client:
         assert self.group.snapshot is not None
         return self.publish(self.group.snapshot.change(upsert, remove))
 
-    def ask(self, type_url: str, *names: str, nonce: str = "", version: str = "", error: str | None = None, node: str = "n",
-            drop: tuple[str, ...] = (), held: dict[str, str] | None = None) -> list[Any]:  # fmt: skip
+    def ask(self, type_url: str, *names: str, nonce: str = "", version: str = "", error: str | None = None,
+            node: str | None = None, drop: tuple[str, ...] = (), held: dict[str, str] | None = None) -> list[Any]:  # fmt: skip
         if self.delta:
             request = discovery_pb2.DeltaDiscoveryRequest(
                 type_url=type_url, response_nonce=nonce, resource_names_subscribe=names,
@@ -155,7 +157,10 @@ class Client:
             request = discovery_pb2.DiscoveryRequest(
                 type_url=type_url, response_nonce=nonce, resource_names=names, version_info=version
             )
-        request.node.id = node
+        request.node.id = self.node if node is None else node
+        request.node.cluster = self.cluster
+        if self.agent:
+            request.node.user_agent_name, _, request.node.user_agent_version = self.agent.partition(" ")
         if error is not None:
             request.error_detail.message = error
             request.error_detail.code = 13

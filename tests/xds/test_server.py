@@ -9,6 +9,7 @@ from scripted_client import Client, cluster, endpoints, names_of, web
 
 from xds_server.xds import CLUSTER, ENDPOINTS, AddressInUseError, DiscoveryServer, Event, Node, Snapshot
 from xds_server.xds.group import Group
+from xds_server.xds.streaming import peer_address
 
 
 async def test_groups_are_served_apart_and_nodes_can_move() -> None:
@@ -85,3 +86,26 @@ def test_a_node_is_what_the_bootstrap_says() -> None:
     request.node.metadata["tier"] = "gold"
     seen = Node.of(request.node)
     assert (seen.id, seen.cluster, seen.zone, seen.metadata) == ("edge-1", "edge", "eu-1a", {"tier": "gold"})
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        ("ipv4:127.0.0.1:4711", "127.0.0.1:4711"),
+        ("ipv6:%5B::1%5D:4711", "[::1]:4711"),
+        ("unix:/run/a b", "unix:/run/a b"),
+        ("", ""),
+    ],
+)
+def test_the_address_of_a_client(peer: str, address: str) -> None:
+    assert peer_address(peer) == address
+
+
+async def test_an_event_says_where_a_client_comes_from_and_how_long_a_response_is() -> None:
+    events: list[Event] = []
+    async with serving(observe=events.append) as (server, channel):
+        server.set_snapshot(Snapshot.of([cluster("a")]))
+        answer = await read(await ask(channel, DELTA), delta=True)
+        opened, _, sent = events
+        assert opened.peer.startswith("127.0.0.1:")
+        assert sent.size == len(answer.SerializeToString())

@@ -11,6 +11,7 @@ first node on that asks in it; what this one dialect cannot express is left out 
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from xds_server.delivery.effects import Effects, effects
 from xds_server.delivery.in_force import Definition, InForce, Key, hosts_of, secrets_of
 from xds_server.delivery.moments import Clock, Input, Moments
 from xds_server.delivery.reports import Reports, tell_applied
+from xds_server.fleet import Commit, Fleet
 from xds_server.resolvers import Lookup, Question
 from xds_server.resolvers.dns import Resolver
 from xds_server.secrets.store import Key as SecretKey
@@ -72,6 +74,7 @@ class Publisher:
         """`identifier`, `limits`, `authorize`: of the `DiscoveryServer`. `secrets`: directory of those that definitions
         name."""
         self.server = DiscoveryServer(self._group_of, authorize=authorize, identifier=identifier, limits=limits)
+        self.fleet = Fleet(self.server)
         self.resolver = Resolver(self._resolved, lookup)
         self.moments = Moments(self._due, clock)
         self.secrets = SecretStore(secrets, self._rotated)
@@ -83,10 +86,15 @@ class Publisher:
         self._refused: dict[Key, _Refused] = {}
         self._reports = Reports()
         self._loaded = False
+        self._is_unwritten = False
         self._turn = asyncio.Lock()
 
-    async def apply(self, change: Change) -> None:
-        """Serve the definitions of `change` instead of what they replace. The whole change reaches each client at once."""
+    async def apply(self, change: Change, commit: Commit | None = None) -> None:
+        """Serve the definitions of `change` instead of what they replace. The whole change reaches each client at once.
+
+        `commit`: the revision that this is, for `fleet` to follow to the nodes that it concerns. What is served for another
+        reason, new addresses say, belongs to none.
+        """
         async with self._turn:
             # What was refused is tried again: what stood in its way may be gone now.
             wanted: dict[Key, Definition | None] = {key: refused.definition for key, refused in self._refused.items()}
@@ -109,7 +117,8 @@ class Publisher:
             accepted = {key: given for key, given in inputs.items() if key not in problems}
             made = await self._for_all_dialects(accepted, compiled)
             before = {key: self._served(Dialect.ADS, key) for key in accepted} if self._loaded else {}
-            self._put_in_force(accepted, made)
+            with self.fleet.published(commit) if commit is not None else nullcontext():
+                self._put_in_force(accepted, made)
             self._reports.tell_lints({key: given and given.definition for key, given in accepted.items()})
             tell_applied({key: _effects(old, self._served(Dialect.ADS, key)) for key, old in before.items()})
             # What is refused is tried again with every change, and its names must not be looked up anew each time.
@@ -117,6 +126,15 @@ class Publisher:
             self.resolver.drop(hosts - self._in_force.hosts.keys() - kept)
             wished = {secret for refused in self._refused.values() for secret in secrets_of(refused.definition)}
             self.secrets.drop(named - self._in_force.secrets.keys() - wished)
+
+    def serve_unwritten(self) -> None:
+        """Until the first change, serve that nothing was ever written: for a store that is new. New clients are told that there
+        is nothing, and those that hold something keep it (`Snapshot.unwritten`). Without this all are held.
+        """
+        if not self._loaded:
+            self._is_unwritten = True
+            for group in self._groups.values():
+                self._set_first(group)
 
     def warnings(self, node: Node) -> dict[str, tuple[str, ...]]:
         """How what `node` receives falls short of its definitions, by upstream; those that do not are left out."""
@@ -164,8 +182,8 @@ class Publisher:
                 kept = {key: made for key, made in compiled.items() if key not in late}
                 self._compiled[dialect] = kept | await self._for_dialect(late, dialect)
                 for group in self._groups.values():
-                    if self._loaded and group.dialect is dialect:
-                        self.server.set_snapshot(self._build(group), group.name)
+                    if group.dialect is dialect:
+                        self._set_first(group)
         except Exception:
             log.exception("dialect.failed", dialect=dialect.value)
         finally:
@@ -260,6 +278,13 @@ class Publisher:
         kept = {(r.type_url, r.name) for r in upsert}
         self.server.set_snapshot(snapshot.change(upsert, stale - kept), group.name)
 
+    def _set_first(self, group: NodeGroup) -> None:
+        """Serve a group what there is, if that is known."""
+        if self._loaded:
+            self.server.set_snapshot(self._build(group), group.name)
+        elif self._is_unwritten and group.dialect in self._compiled:
+            self.server.set_snapshot(Snapshot.unwritten(), group.name)
+
     def _build(self, group: NodeGroup) -> Snapshot:
         """Everything that a group receives."""
         known = self._compiled[group.dialect]
@@ -288,8 +313,8 @@ class Publisher:
             if group.dialect not in self._starting:
                 task = asyncio.get_running_loop().create_task(self._start(group.dialect))
                 self._starting[group.dialect] = _Start(task, set())
-        elif self._loaded and self.server.snapshot(group.name) is None:
-            self.server.set_snapshot(self._build(group), group.name)
+        elif self.server.snapshot(group.name) is None:
+            self._set_first(group)
         return group.name
 
 

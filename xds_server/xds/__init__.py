@@ -3,6 +3,7 @@
 Knows nothing of upstreams. Start at `DiscoveryServer`, `Snapshot` and `Resource`.
 """
 
+from xds_server.xds.awaited import Outcome
 from xds_server.xds.clients import Client, Rejection, TypeStatus
 from xds_server.xds.events import Event, Observer
 from xds_server.xds.limits import Limits
@@ -22,7 +23,8 @@ from xds_server.xds.resource import (
     Resource,
 )
 from xds_server.xds.server import AddressInUseError, DiscoveryServer
-from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.snapshot import Snapshot, Touched
+from xds_server.xds.tracking import Pending, Tracking
 from xds_server.xds.validation import Violation
 
 __all__ = [
@@ -43,11 +45,15 @@ __all__ = [
     "Limits",
     "Node",
     "Observer",
+    "Outcome",
+    "Pending",
     "Reference",
     "Rejection",
     "Resource",
     "Service",
     "Snapshot",
+    "Touched",
+    "Tracking",
     "TypeStatus",
     "Variant",
     "Violation",

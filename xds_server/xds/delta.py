@@ -65,6 +65,10 @@ class DeltaWatch(Watch):
             self.gone |= {name: _forgotten(self.type_url, name) for name in unknown}
             self.inherited = bool(self.gone)
 
+    @property
+    def claims(self) -> bool:
+        return bool(self.held)
+
     def legacy_wildcard(self) -> None:
         """The first request named nothing: everything is meant (D4)."""
         self.wildcard = True

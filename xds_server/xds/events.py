@@ -31,6 +31,10 @@ class Event:
     """rejected: the client's words. oversized: what will happen. refused, closed: why."""
     culprits: tuple[str, ...] = ()
     """rejected: those of `names` that the client's words name."""
+    size: int = 0
+    """sent: bytes of the response."""
+    peer: str = ""
+    """opened: the address that the client connected from, ``ADDRESS:PORT``; "" where it is not known."""
     applied: bool = False
     """rejected: the client says in the same request that it holds this version. Envoy does when the error is left over from
     an earlier response (S19), gRPC when a part was good (S18): part of it, or all, is in use."""

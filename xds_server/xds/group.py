@@ -2,10 +2,11 @@
 
 from collections import deque
 from collections.abc import Callable
+from itertools import chain
 from typing import Final
 
 from xds_server.xds.ordering import FULL_SETS
-from xds_server.xds.snapshot import ChangeLog, Difference, Snapshot
+from xds_server.xds.snapshot import ChangeLog, Difference, Snapshot, Touched
 
 PAST: Final = 64
 """Versions of a full set that a group remembers. They share what did not change, and so cost what did."""
@@ -56,6 +57,15 @@ class Group:
     def difference(self, type_url: str, old: Snapshot, new: Snapshot) -> Difference:
         """What a client that holds `old` lacks of `new`."""
         return self._log.difference(type_url, old, new)
+
+    def touched(self, old: Snapshot | None, new: Snapshot) -> Touched | None:
+        """The names by type that differ between two snapshots of this group; None for all, where there was none before."""
+        if old is None:
+            return None
+        if new.base == old.serial:
+            return new.touched
+        types = {*old.types, *new.types}
+        return {type_url: frozenset(chain(*self.difference(type_url, old, new))) for type_url in types}
 
     def past(self, type_url: str, version: str) -> Snapshot | None:
         """What this type was of late when it had this version, and so what a client that names the version holds of it."""

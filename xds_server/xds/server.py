@@ -5,14 +5,15 @@ The protocol itself is in the state machines (`sotw`, `delta`, `polling`), its i
 
 import asyncio
 import logging
-from collections.abc import Callable, Container
-from contextlib import suppress
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 
 from xds_server.xds.arguments import require, require_function, split_address
+from xds_server.xds.awaited import Tell
 from xds_server.xds.clients import Client, Clients
 from xds_server.xds.events import Event, Observer
 from xds_server.xds.group import Group
@@ -22,9 +23,10 @@ from xds_server.xds.node import InvalidNodeError, Node
 from xds_server.xds.peer import Authorize, Names, certificate_names
 from xds_server.xds.polling import Answer, NotReadyError, poll
 from xds_server.xds.services import Health, add_discovery, add_reflection
-from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.snapshot import Snapshot, Touched
 from xds_server.xds.stream import InvalidRequestError, RefusedError, Stream
-from xds_server.xds.streaming import Streaming, ending, parse
+from xds_server.xds.streaming import Streaming, ending, parse, peer_address
+from xds_server.xds.tracking import Tracking
 
 log: Final = logging.getLogger(__name__)
 
@@ -74,6 +76,7 @@ class DiscoveryServer:
         """The streams of each group that has any, so that a change costs its own group's alone."""
         self._first_snapshots: dict[str, asyncio.Event] = {}
         """What pollers of groups that have no snapshot yet wait for."""
+        self._tracking: Tracking | None = None
         self._memory = Memory()
         self._streaming = Streaming(self._limits)
         self._server: grpc.aio.Server | None = None
@@ -98,9 +101,13 @@ class DiscoveryServer:
         if snapshot is old:
             return
         here.publish(snapshot)
-        for stream in self._members.get(group, ()):
+        members = self._members.get(group, {})
+        touched = here.touched(old, snapshot) if members and self._tracking is not None else None
+        for stream in members:
             if stream.advance(old, snapshot):
                 self._streaming.wake(stream)
+                if self._tracking is not None:
+                    self._tracking.concern(stream, touched)
         if (waiting := self._first_snapshots.pop(group, None)) is not None:
             waiting.set()
         if self._loop is not None and self._health is not None and self._telling is None:
@@ -119,6 +126,34 @@ class DiscoveryServer:
                 self._members.setdefault(group.name, {})[stream] = None
                 stream.move(group)
                 self._streaming.wake(stream)
+                if self._tracking is not None:
+                    self._tracking.concern(stream, None)
+
+    @contextmanager
+    def tracking(self, tell: Tell) -> Iterator[Tracking]:
+        """Follow what is changed in the `with` block (`set_snapshot`, `regroup`) to each stream that is subscribed to it.
+
+        `tell` is called once for each, with an `Outcome`, when its client has acknowledged all of it, or a newer snapshot that
+        took its place, has rejected some of it, or has left. Pollers have no stream and are not waited for. `end` what the
+        block gives you to stop. Other changes cost nothing more. Raises RuntimeError inside of another such block.
+        """
+        require_function(tell, "who is told")
+        if self._tracking is not None:
+            raise RuntimeError("another change is being tracked: one at a time")
+        self._tracking = tracking = Tracking(tell)
+        try:
+            yield tracking
+        finally:
+            self._tracking = None
+
+    def subscribers(self, group: str = "", touched: Touched | None = None) -> tuple[Node, ...]:
+        """Whom a change of a group's snapshot would concern, one for each stream. `touched`: names by type URL that would
+        change; None for any."""
+        return tuple(
+            stream.node
+            for stream in self._members.get(group, ())
+            if stream.node is not None and (touched is None or stream.touched_by(touched))
+        )
 
     def drop_groups(self, keep: Container[str] = ()) -> None:
         """Forget the groups that have no stream, with their snapshots, except those in `keep`."""
@@ -235,6 +270,7 @@ class DiscoveryServer:
             identifier=self._identifier,
             limits=self._limits,
             memory=self._memory,
+            peer=peer_address(context.peer()),
         )
         try:
             await self._streaming.serve(stream, context)
@@ -258,11 +294,14 @@ class DiscoveryServer:
             if not members:
                 del self._members[stream.group.name]
 
-    async def poll(self, type_url: str, request: Any, names: Names | None = None) -> Answer | None:
+    async def poll(
+        self, type_url: str, request: Any, names: Names | None = None, *, again: bool = False
+    ) -> Answer | None:
         """Answer a `DiscoveryRequest` outside of any stream; None when the client holds just that.
 
-        `names`: those in the client's certificate. Raises InvalidRequestError, RefusedError, and NotReadyError when there is
-        nothing to serve for a few seconds.
+        `names`: those in the client's certificate. `again`: answer also when it holds just that. Raises InvalidRequestError,
+        RefusedError, and NotReadyError when there is nothing to serve for a few seconds, or nothing was ever written and the
+        client holds something (see `Snapshot.unwritten`).
         """
         if request.type_url not in ("", type_url):
             raise InvalidRequestError(f"this is for {type_url}, the request is for {request.type_url[:200]}")
@@ -279,14 +318,19 @@ class DiscoveryServer:
             group = self._groups.get(group.name, group)  # it may have been dropped and made again meanwhile
         if group.snapshot is None:
             raise NotReadyError("nothing is served yet: try again")
+        if group.snapshot.is_unwritten and request.version_info:
+            raise NotReadyError("nothing was ever written here: keep what you have, and try again")
+        if again:
+            request.version_info = ""
         return poll(group.snapshot, type_url, request)
 
     async def _fetch(self, type_url: str, raw: bytes, context: Any) -> bytes:
         async def answer() -> bytes:
             request = parse(discovery_pb2.DiscoveryRequest, raw)
-            request.version_info = ""  # a unary call has no way to say that nothing differs
             names = certificate_names(context) if self._authorize is not None else None
-            return (await self.poll(type_url, request, names) or Answer(type_url, "", ())).encode(self._identifier)
+            # A unary call has no way to say that nothing differs.
+            answer = await self.poll(type_url, request, names, again=True)
+            return (answer or Answer(type_url, "", ())).encode(self._identifier)
 
         return await ending(answer(), context)
 

@@ -38,9 +38,11 @@ _NOTHING = _Type(_EMPTY, 0, None)
 class Snapshot:
     """An immutable set of resources by type and name. Make one with `of`, and the next one with `change`."""
 
-    __slots__ = ("_types", "base", "serial", "touched")
+    __slots__ = ("_types", "base", "is_unwritten", "serial", "touched")
 
-    def __init__(self, types: Mapping[str, _Type], base: int = 0, touched: Touched | None = None) -> None:
+    def __init__(
+        self, types: Mapping[str, _Type], base: int = 0, touched: Touched | None = None, *, is_unwritten: bool = False
+    ) -> None:
         self._types = types
         self.serial = next(_serials)
         """Unique in this process; never sent to clients."""
@@ -48,6 +50,8 @@ class Snapshot:
         """Serial of the snapshot that this one was changed from; 0 for none."""
         self.touched: Touched = touched or {}
         """What differs from `base`."""
+        self.is_unwritten = is_unwritten
+        """See `unwritten`."""
 
     @classmethod
     def of(cls, resources: Iterable[Resource] = (), *, versions: Mapping[str, str] | None = None) -> Snapshot:
@@ -62,6 +66,16 @@ class Snapshot:
         empty = cls({})
         return cls(empty.change(upsert=resources, versions=versions)._types)
 
+    @classmethod
+    def unwritten(cls) -> Snapshot:
+        """The snapshot of a control plane that was never told what to serve, which is not the same as being told: nothing.
+
+        A client that holds nothing is answered, with nothing. One that says that it holds something was told so by a control
+        plane that lost what it knew: of each such type it hears nothing, and so keeps it, until another snapshot comes. What
+        `change` makes of this one is another one in any case.
+        """
+        return cls({}, is_unwritten=True)
+
     def change(
         self,
         upsert: Iterable[Resource] = (),
@@ -71,10 +85,10 @@ class Snapshot:
     ) -> Snapshot:
         """The snapshot after taking out `remove` (type URL and name) and then adding or replacing `upsert`, in O(changed).
 
-        Returns this very snapshot when nothing differs. A resource whose version is equal counts as the same; of several
-        with one type and name the last one counts. A type that changes loses the caller's version unless it is given
-        anew in `versions`. Raises TypeError for what is no resource, and ValueError for one without a name or a type URL,
-        and for an empty version.
+        Returns this very snapshot when nothing differs, unless it is `unwritten`. A resource whose version is equal counts as
+        the same; of several with one type and name the last one counts. A type that changes loses the caller's version unless
+        it is given anew in `versions`. Raises TypeError for what is no resource, and ValueError for one without a name or a
+        type URL, and for an empty version.
         """
         upsert, remove, versions = _checked(upsert), _removals(remove), _versions(versions)
         types = dict(self._types)
@@ -97,9 +111,14 @@ class Snapshot:
             here = types.get(type_url, _NOTHING)
             relabelled |= here.version != version
             types[type_url] = here._replace(version=version)
-        if not touched and not relabelled:
+        if not touched and not relabelled and not self.is_unwritten:
             return self
         return Snapshot(types, self.serial, {type_url: frozenset(names) for type_url, names in touched.items()})
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The type URLs of which there is, or was, anything."""
+        return tuple(self._types)
 
     def only(self, type_url: str) -> Snapshot:
         """A snapshot of this type's resources alone."""

@@ -59,6 +59,10 @@ class SotwWatch(Watch):
                 self.new |= everything if again else everything - held
         return added, dropped
 
+    @property
+    def claims(self) -> bool:
+        return bool(self.held_version)
+
     def follow(self, group: Group) -> None:
         super().follow(group)
         if not self.full_set:

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import count
 from typing import Any, ClassVar, Generic, TypeVar
 
+from xds_server.xds.awaited import Awaited, Awaiting, Tell
 from xds_server.xds.events import Event, Kind, Observer
 from xds_server.xds.group import Group
 from xds_server.xds.limits import GRPC_MESSAGE_BYTES, Limits
@@ -17,7 +18,7 @@ from xds_server.xds.node import InvalidNodeError, Node, Service, Variant
 from xds_server.xds.ordering import AFTER_CLUSTERS, BREAK_WAIT, FULL_SETS, WARM_WAIT, break_order, make_order
 from xds_server.xds.rejection import likely_culprits
 from xds_server.xds.resource import CLUSTER, LISTENER, ROUTES, length_delimited
-from xds_server.xds.snapshot import Snapshot
+from xds_server.xds.snapshot import Snapshot, Touched
 from xds_server.xds.unanswered import Response
 from xds_server.xds.watch import Watch
 
@@ -55,10 +56,12 @@ class Stream(ABC, Generic[W]):
         identifier: str = "",
         limits: Limits | None = None,
         memory: Memory | None = None,
+        peer: str = "",
     ) -> None:
         """`group_of` decides what a node is served. `type_url`: the type of a per-type service; None on ADS.
 
-        `identifier`: who answers, in every response (`control_plane.identifier`, S12). `memory`: of the server, shared.
+        `identifier`: who answers, in every response (`control_plane.identifier`, S12).
+        `memory`: of the server, shared. `peer`: the address at the other end.
         """
         self.number = next(_stream_numbers)
         self.node: Node | None = None
@@ -68,6 +71,8 @@ class Stream(ABC, Generic[W]):
         self._observe = observe
         self._limits = limits or Limits()
         self._memory = memory if memory is not None else Memory()  # an empty one is false
+        self._peer = peer
+        self._awaiting = Awaiting(self.number)
         self._rescue_at: float | None = None
         # The same bytes at the end of every response.
         control_plane = length_delimited(1, identifier.encode())
@@ -92,7 +97,7 @@ class Stream(ABC, Generic[W]):
                 raise InvalidRequestError(str(error)) from None
             self.group = self._group_of(node)
             self.node = node
-            self._tell("opened")
+            self._tell("opened", peer=self._peer)
         type_url: str = request.type_url or self._type_url or ""
         if not type_url:
             raise InvalidRequestError("a request on an aggregated stream needs a type_url")
@@ -145,10 +150,15 @@ class Stream(ABC, Generic[W]):
             settled = watch.unsettled() if self._is_full_set(watch) else (*sent.names, *sent.removed, EVERYTHING)
             self._memory.settle(self.node.id, watch.type_url, settled)
             self._tell("acknowledged", sent)
+            self._awaiting.accepted(sent, self.node, self._watches)
             return
         self._unsettle(watch, sent.names)
-        culprits = likely_culprits(detail, sent.names)
-        self._tell("rejected", sent, detail=detail, culprits=culprits, applied=version == sent.version)
+        culprits, applied = likely_culprits(detail, sent.names), version == sent.version
+        self._tell("rejected", sent, detail=detail, culprits=culprits, applied=applied)
+        if applied and self.node.is_envoy:  # the error is of an earlier response (S19)
+            self._awaiting.accepted(sent, self.node, self._watches)
+        else:
+            self._awaiting.rejected(sent, self.node, detail, culprits)
 
     def _is_full_set(self, watch: W) -> bool:
         return self.variant == "sotw" and watch.type_url in FULL_SETS
@@ -176,6 +186,21 @@ class Stream(ABC, Generic[W]):
                 watch.cursor = new
         return concerned
 
+    def touched_by(self, touched: Touched) -> bool:
+        """Whether the client is subscribed to any of these names."""
+        return any(watch.touched_by(touched.get(type_url, frozenset())) for type_url, watch in self._watches.items())
+
+    def expect(self, touched: Touched | None, tell: Tell) -> Awaited | None:
+        """Have `tell` called once, when it is known what came of a change that `advance` or `move` was just told of.
+
+        `touched`: the names by type that it changed; None for any. Returns None when that does not concern this stream.
+        """
+        return self._awaiting.expect(touched, self._watches, tell)
+
+    def forget(self, awaited: Awaited) -> None:
+        """Undo `expect`."""
+        self._awaiting.forget(awaited)
+
     def move(self, group: Group) -> None:
         """Serve this stream from another group from now on."""
         self.group = group
@@ -195,7 +220,10 @@ class Stream(ABC, Generic[W]):
                 watch.gone_since = None
             elif watch.gone_since is None:
                 watch.gone_since = now
-        return self._make(group, now) or self._break(group, now) or self._rescue(group, now)
+        response = self._make(group, now) or self._break(group, now) or self._rescue(group, now)
+        if response is None:
+            self._awaiting.nothing_more(self.node, self._watches)
+        return response
 
     @property
     def next_try(self) -> float | None:
@@ -203,8 +231,9 @@ class Stream(ABC, Generic[W]):
         return self._next_try
 
     def _make(self, group: Group, now: float) -> Response | None:
+        assert group.snapshot is not None
         for watch in self._watches.values():
-            if not watch.must_make:
+            if not watch.must_make or watch.is_held(group.snapshot):
                 continue
             if self._may_go(max(watch.paced_until(), self._clusters_ready(watch)), now):
                 # Nothing refers to listeners: one that takes another's place needs it gone in the same response.
@@ -216,7 +245,9 @@ class Stream(ABC, Generic[W]):
 
     def _break(self, group: Group, now: float) -> Response | None:
         # What waits to be made goes before what it may take the place of.
-        gone = [watch for watch in self._watches.values() if watch.gone and not watch.must_make]
+        assert group.snapshot is not None
+        watches = [watch for watch in self._watches.values() if not watch.is_held(group.snapshot)]
+        gone = [watch for watch in watches if watch.gone and not watch.must_make]
         for watch in sorted(gone, key=lambda watch: break_order(watch.type_url)):
             if not self._may_go(max(watch.paced_until(), self._users_moved_on(watch)), now):
                 return None
@@ -228,6 +259,8 @@ class Stream(ABC, Generic[W]):
         if self._type_url or not self._watches or CLUSTER in self._watches or not self._limits.rescue_after:
             return None
         if self.node is None or not self.node.is_envoy:
+            return None
+        if group.snapshot is None or group.snapshot.is_unwritten:  # which would take all that it holds
             return None
         if self._rescue_at is None:
             self._rescue_at = now + self._limits.rescue_after
@@ -273,7 +306,8 @@ class Stream(ABC, Generic[W]):
     def _sent(self, watch: W, response: Response, now: float) -> Response:
         watch.sent(response, now)
         self._owe_references(response)
-        self._tell("sent", response)
+        self._tell("sent", response, size=len(response.payload))
+        self._awaiting.sent(watch, response)
         if watch.message_bytes is not None and len(response.payload) > watch.message_bytes:
             detail = f"{len(response.payload)} bytes in one message, and gRPC clients take {watch.message_bytes}: this one will"
             self._tell("oversized", response, detail=f"{detail} drop the stream, and come back for the same")
@@ -299,6 +333,7 @@ class Stream(ABC, Generic[W]):
     # Telling
 
     def _subscribed(self, watch: W, added: Iterable[str], dropped: Iterable[str]) -> None:
+        self._awaiting.asked(watch.type_url, added)
         self._tell("subscribed", type_url=watch.type_url, names=tuple(sorted(added)), removed=tuple(sorted(dropped)))
 
     def close(self, detail: str = "") -> None:
@@ -307,6 +342,7 @@ class Stream(ABC, Generic[W]):
             if watch.unanswered:
                 self._unsettle(watch, watch.unanswered.names())
         self._tell("closed", detail=detail)
+        self._awaiting.left(self.node)
 
     def _tell(self, kind: Kind, about: Response | None = None, **more: Any) -> None:
         if self._observe is None:

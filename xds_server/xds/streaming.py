@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from typing import Any, Final
+from urllib.parse import unquote
 
 import grpc
 
@@ -129,6 +130,12 @@ def parse(kind: type[Any], raw: bytes) -> Any:
         return kind.FromString(raw)
     except Exception as error:
         raise InvalidRequestError(f"not a {kind.DESCRIPTOR.name}: {error}") from None
+
+
+def peer_address(peer: str) -> str:
+    """The client's ``ADDRESS:PORT`` from what gRPC calls a peer: ``ipv4:127.0.0.1:80``, ``ipv6:%5B::1%5D:80``."""
+    kind, _, address = unquote(peer).partition(":")
+    return address if kind in ("ipv4", "ipv6") else unquote(peer)
 
 
 def _short(text: str) -> str:

@@ -67,16 +67,31 @@ class Watch(ABC):
         self._second_try: set[str] = set()
         self._second_tries: set[str] = set()
 
+    @property
+    @abstractmethod
+    def claims(self) -> bool:
+        """Whether the client said with its first request that it holds something."""
+
+    def is_held(self, snapshot: Snapshot) -> bool:
+        """Whether nothing of `snapshot` may be said: it was never written, and the client holds something all the same."""
+        if not snapshot.is_unwritten:
+            return False
+        return self.claims if self.cursor is None else self.cursor.count(self.type_url) > 0
+
     # What to send
 
     def wants(self, name: str) -> bool:
         """Whether the client subscribed to `name`."""
         return self.wildcard or name in self.names
 
+    def offers(self, name: str) -> bool:
+        """Whether the client subscribed to `name`, and there is one."""
+        return self.wants(name) and self.cursor is not None and self.cursor.get(self.type_url, name) is not None
+
     def follow(self, group: Group) -> None:
         """Bring `owed` and `gone` up to the group's current snapshot."""
         snapshot = group.snapshot
-        if snapshot is None or snapshot is self.cursor:
+        if snapshot is None or snapshot is self.cursor or self.is_held(snapshot):
             return
         if self.cursor is None:
             held = self._begin(group, snapshot)
@@ -148,6 +163,12 @@ class Watch(ABC):
     def must_make(self) -> bool:
         """Whether there is something to send now."""
         return bool(self.owed or self.must_answer or self._second_try)
+
+    def lacks(self, names: frozenset[str] | None) -> bool:
+        """Whether the client is yet to be told something of `names` (None: of anything) that it was not sent."""
+        if names is None or self.must_answer:
+            return self.must_make or bool(self.gone)
+        return not (self.owed.isdisjoint(names) and self.gone.keys().isdisjoint(names))
 
     def take(self, snapshot: Snapshot, nonce: str) -> set[str]:
         """The names for the response `nonce`: what is owed, else what gets its second try."""

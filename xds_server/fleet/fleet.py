@@ -1,0 +1,175 @@
+"""The fleet: what every connected client has, how far each revision has come, and the numbers of both.
+
+Everything here is fed by what the discovery server tells; nothing is asked of clients, and nothing waits but `Fleet.wait`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final, NamedTuple
+
+from xds_server.fleet.metrics import Metrics
+from xds_server.fleet.nodes import Nodes
+from xds_server.fleet.progress import Progress
+from xds_server.fleet.rollout import Bell, Rollout
+from xds_server.fleet.status import NodeStatus
+from xds_server.xds import DiscoveryServer, Event, Node, Outcome, Touched
+
+MOST_OPEN: Final = 1_000
+"""Revisions that somebody has not answered yet and that are still waited for; beyond, the oldest are forgotten."""
+MOST_ENDED: Final = 1_000
+"""Revisions whose outcome is remembered."""
+
+
+class UnknownRevisionError(LookupError):
+    """It is too long ago that a revision was served here for anything to be known of it."""
+
+
+class Commit(NamedTuple):
+    """A revision of the catalogue, as far as the fleet needs to know it."""
+
+    revision: int
+    committed_at: float | None
+    """When it was stored: seconds since 1970. None where that is of no interest, as after a start: then `Progress.seconds` and
+    the metric of convergence leave it out."""
+
+
+class Fleet:
+    """Watches the clients of one `DiscoveryServer`. Everything is for the event loop that runs the server."""
+
+    def __init__(self, server: DiscoveryServer, *, clock: Callable[[], float] = time.time) -> None:
+        """`clock`: seconds since 1970."""
+        self._server = server
+        self._clock = clock
+        self._nodes = Nodes(clock)
+        self.metrics = Metrics(self._nodes)
+        self._rollouts: dict[int, Rollout] = {}
+        """By revision, in the order in which they were served."""
+        self._forgotten = 0
+        """The newest revision that is not remembered."""
+        self._served = Bell()
+        self.close = server.subscribe(self._observe)
+        """Call it to watch no more."""
+
+    def _observe(self, event: Event) -> None:
+        self.metrics.note(event, self._nodes.note(event))
+
+    # Nodes
+
+    def nodes(self) -> list[NodeStatus]:
+        """Every node that is connected, and those that left within the last hour (10,000 of them at most), sorted by id.
+
+        Those that poll (REST) have no stream, and are not here.
+        """
+        return self._nodes.all()
+
+    def node(self, node_id: str) -> NodeStatus | None:
+        """One of them; None for a node that is not known."""
+        return self._nodes.get(node_id)
+
+    def affected(self, groups: Iterable[str], touched: Touched | None = None) -> tuple[str, ...]:
+        """The ids of connected nodes that a change of these groups' snapshots would concern, sorted: a preview.
+
+        `touched`: names of resources by type URL that would change. Only nodes that are subscribed to any of these count, by
+        the same rule as when it is served. None: whoever is in the groups.
+        """
+        return tuple(sorted({node.id for group in groups for node in self._server.subscribers(group, touched)}))
+
+    def affected_where(self, concerns: Callable[[Node], bool]) -> tuple[str, ...]:
+        """The ids of connected nodes for which `concerns` is true, sorted: a preview for groups that there are not yet."""
+        return tuple(sorted(node.id for node in self._nodes.connected() if concerns(node)))
+
+    # Revisions
+
+    @contextmanager
+    def published(self, commit: Commit) -> Iterator[None]:
+        """Serve a revision in this `with` block, so that it is known from then on whom it concerns.
+
+        The block must not await: what is changed by others meanwhile would be taken for a part of it. One that raises leaves
+        nothing behind. A revision that was served before starts anew.
+        """
+        rollout = Rollout(commit.revision, commit.committed_at, self._clock)
+
+        def tell(outcome: Outcome) -> None:
+            rollout.told(outcome)
+            if not rollout.is_open:
+                self._ended(rollout)
+
+        with self._server.tracking(tell) as tracking:
+            yield
+        rollout.begin(tracking)
+        if (before := self._rollouts.pop(commit.revision, None)) is not None:
+            before.end()
+            before.changed.ring()
+        self._rollouts[commit.revision] = rollout
+        self._forget()
+        self._served.ring()
+
+    def _ended(self, rollout: Rollout) -> None:
+        if rollout.ending is not None and rollout.seconds is not None:
+            self.metrics.converged(rollout.ending, rollout.seconds)
+
+    def _forget(self) -> None:
+        """Keep what is bounded. Looks at all only when there may be too many."""
+        if len(self._rollouts) <= min(MOST_OPEN, MOST_ENDED):
+            return
+        open_ones = [rollout for rollout in self._rollouts.values() if rollout.is_open]
+        ended = [rollout for rollout in self._rollouts.values() if not rollout.is_open]
+        for rollout in (*open_ones[:-MOST_OPEN], *ended[:-MOST_ENDED]):
+            rollout.end()
+            del self._rollouts[rollout.revision]
+            self._forgotten = max(self._forgotten, rollout.revision)
+
+    def progress(self, revision: int) -> Progress:
+        """How far a revision has come. Raises UnknownRevisionError when that is too long ago to be known.
+
+        One that was never served by itself, because a newer one came at the same time, is answered for with that one.
+        """
+        rollout = self._find(revision)
+        return rollout.progress() if rollout is not None else _not_yet(revision)
+
+    async def wait(self, revision: int, share: float = 100.0, within: float = 30.0) -> Progress:
+        """Wait until `share` percent of the nodes that a revision affects, and that are connected, acknowledged it.
+
+        Returns where it is (`Progress.reached(share)` says whether it came so far) as soon as that is so, or cannot become so
+        because too many rejected it, or after `within` seconds. Where nobody is affected that is at once. A revision that is
+        not served yet is waited for, too. Raises ValueError for a share that is not from 0 to 100 and for a negative time, and
+        UnknownRevisionError as `progress` does.
+        """
+        if not 0 <= share <= 100:
+            raise ValueError(f"a share is from 0 to 100 percent, not {share:g}")
+        if not within >= 0:
+            raise ValueError(f"a time to wait is 0 s or more, not {within:g}")
+        rollout: Rollout | None = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while (rollout := self._find(revision)) is None or not rollout.is_decided(share):
+                    await (self._served if rollout is None else rollout.changed).wait()
+        return rollout.progress() if rollout is not None else _not_yet(revision)
+
+    def _find(self, revision: int) -> Rollout | None:
+        """The rollout that carries a revision; None when it is not served yet."""
+        if (known := self._rollouts.get(revision)) is not None:
+            return known
+        if revision <= self._forgotten:
+            raise UnknownRevisionError(
+                f"it is too long ago that revision {revision} was served: nothing is known of it here"
+            )
+        newer = min((number for number in self._rollouts if number > revision), default=None)
+        return self._rollouts[newer] if newer is not None else None
+
+
+def _not_yet(revision: int) -> Progress:
+    return Progress(
+        revision=revision,
+        published=False,
+        affected=0,
+        acknowledged=0,
+        warm=0,
+        left=0,
+        pending={},
+        rejections=0,
+        rejected=(),
+        seconds=None,
+    )

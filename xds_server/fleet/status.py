@@ -1,0 +1,90 @@
+"""What is known of one node: the words of the management API, as data that JSON can hold."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from xds_server.fleet.plain import plain
+from xds_server.xds import Service, Variant
+
+Status = Literal["SYNCED", "STALE", "NACKED", "NOT SENT"]
+"""SYNCED: the last response was acknowledged. STALE: it is not answered yet. NACKED: something that was rejected has not been
+acknowledged since. NOT SENT: asked for, and nothing was sent yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """What a client said to something that it would not take."""
+
+    version: str
+    """Of the response."""
+    message: str
+    """The client's words."""
+    culprits: tuple[str, ...]
+    """Names of the resources that these name; empty when none can be told."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TypeStatus:
+    """One type of a node. Where several of its streams carry the type, the one that is worst off counts."""
+
+    type: str
+    """Short: ``Cluster``."""
+    type_url: str
+    status: Status
+    version_sent: str
+    """Of the whole type, as all versions here; "" before the first."""
+    version_acknowledged: str
+    sent_at: datetime | None
+    acknowledged_at: datetime | None
+    acknowledgement_seconds: float | None
+    """How long the last acknowledgement took."""
+    rejection: Rejection | None
+    """While the status is NACKED."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """One open stream of a node."""
+
+    stream: int
+    """Its number, unique in the server's process."""
+    peer: str
+    """Where it comes from: ``ADDRESS:PORT``."""
+    service: Service
+    variant: Variant
+    connected_since: datetime
+    types: tuple[str, ...]
+    """Type URLs that it carries."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """One node, which may have several streams: for its types, or because two processes share its id for a while."""
+
+    id: str
+    connected: bool
+    connected_since: datetime | None
+    """Since when its oldest stream is open."""
+    disconnected_at: datetime | None
+    """When its last stream ended."""
+    cluster: str
+    region: str
+    zone: str
+    sub_zone: str
+    metadata: Mapping[str, Any]
+    """With the labels that definitions select nodes by."""
+    user_agent: str
+    """Name and version: ``envoy 1.40.0``."""
+    service: Service
+    variant: Variant
+    streams: tuple[StreamStatus, ...]
+    types: tuple[TypeStatus, ...]
+    """Sorted by name. Of a node that has left: as it was then."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it: times as text in UTC."""
+        data: dict[str, Any] = plain(self)
+        return data
