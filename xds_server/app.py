@@ -12,6 +12,7 @@ import structlog
 
 from xds_server import __version__
 from xds_server.catalog.catalog import Catalog, Delivery
+from xds_server.catalog.contents import Contents
 from xds_server.catalog.file_records import FileRecords
 from xds_server.catalog.files import FileSource
 from xds_server.catalog.guard import Guard
@@ -19,6 +20,8 @@ from xds_server.catalog.store.store import Store
 from xds_server.catalog.store.tokens import StoredTokens
 from xds_server.catalog.upkeep import keep_up
 from xds_server.delivery.publisher import Publisher
+from xds_server.fleet import Commit
+from xds_server.management.blame import blame
 from xds_server.management.http.app import http_app
 from xds_server.management.http.listening import HttpServer
 from xds_server.management.service import Management
@@ -69,10 +72,14 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
         secrets=settings.secrets_dir,
         authorize=node_rule(settings, settings.http_address),
     )
-    publisher.server.subscribe(log_event)
+    publisher.server.subscribe(lambda event: log_event(event, catalog.contents))
 
     async def deliver(delivery: Delivery) -> None:
-        await publisher.apply(delivery.change)
+        if not delivery.revision and not settings.definitions:
+            publisher.serve_unwritten()
+            return
+        is_first = catalog.delivered < 0
+        await publisher.apply(delivery.change, Commit(delivery.revision, None if is_first else delivery.committed))
         await files.retry()
 
     async with AsyncExitStack() as opened, AsyncExitStack() as started, AsyncExitStack() as running:
@@ -157,8 +164,8 @@ async def _until(stop: asyncio.Event, *work: Any) -> None:
         await asyncio.gather(*tasks, stopped, return_exceptions=True)
 
 
-def log_event(event: Event) -> None:
-    """What operators want to know of a stream's life; rejections are warnings."""
+def log_event(event: Event, contents: Contents) -> None:
+    """What operators want to know of a stream's life; rejections are warnings. `contents`: the definitions in force."""
     node = event.node.id if event.node is not None else ""
     kind = event.type_url.rpartition(".")[2]
     if event.kind == "rejected":
@@ -170,6 +177,9 @@ def log_event(event: Event) -> None:
             version=event.version,
             resources=shown,
             likely=", ".join(event.culprits[:NAMES]),
+            definitions="; ".join(
+                str(each) for each in blame(event.type_url, event.culprits[:NAMES], event.detail, contents)
+            ),
             problem=event.detail.strip(),
             applied=event.applied,
         )

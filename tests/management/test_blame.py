@@ -9,7 +9,7 @@ from xds_server.catalog.planning import put
 from xds_server.catalog.store.records import GATEWAY, UPSTREAM, Change
 from xds_server.management.blame import blame
 from xds_server.upstreams.model import Gateway, Upstream
-from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER
+from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, SECRET
 
 
 def contents(*definitions: Upstream | Gateway) -> Contents:
@@ -49,4 +49,7 @@ def test_resources_lead_to_definitions() -> None:
     known = contents(upstream(), Gateway.model_validate({"name": "public", "port": 10000}))
     assert str(*blame(LISTENER, ("public",), "public: cannot bind '0.0.0.0:10000'", known)) == "gateway public: port"
     assert str(*blame(ENDPOINTS, ("payments#0123456789ab",), "no", known)) == "upstream payments"
+    secret = contents(upstream(tls={"sni": "a.example", "ca_file": "/etc/ca.pem"}))
+    assert str(*blame(SECRET, (), "Invalid path: /etc/ca.pem", secret)) == "upstream payments: tls.ca_file"
+    assert blame(SECRET, (), "Invalid path: /etc/other.pem", secret) == ()
     assert blame(CLUSTER, ("gone",), "gone: no", known) == ()

@@ -9,7 +9,6 @@ from xds_server.catalog.store.records import GATEWAY, UPSTREAM
 from xds_server.management.views import written
 from xds_server.upstreams.model import Problem
 from xds_server.upstreams.model.base import Location
-from xds_server.xds import LISTENER
 
 SHORTEST: Final = 4
 """Characters of a value that is looked for in Envoy's words: shorter ones stand there by chance."""
@@ -30,8 +29,13 @@ class Blame(NamedTuple):
 
 
 def blame(type_url: str, culprits: tuple[str, ...], words: str, contents: Contents) -> tuple[Blame, ...]:
-    """The definitions that `culprits` (resources that Envoy's `words` name) were made from, each with its field."""
-    kind = GATEWAY if type_url == LISTENER else UPSTREAM
+    """The definitions that `culprits` (resources that Envoy's `words` name) were made from, each with its field.
+
+    `type_url`: of the rejected response, or its last part.
+    """
+    kind = GATEWAY if type_url.endswith("Listener") else UPSTREAM
+    if type_url.endswith("Secret"):
+        return tuple(_with_secrets(words, contents))
     names = dict.fromkeys(culprit.partition("#")[0] for culprit in culprits)  # what follows # is a hash of ours
     return tuple(
         Blame(kind, name, _field(written(record.value), words))
@@ -40,10 +44,20 @@ def blame(type_url: str, culprits: tuple[str, ...], words: str, contents: Conten
     )
 
 
+def _with_secrets(words: str, contents: Contents) -> Iterator[Blame]:
+    """Upstreams that name what Envoy's words are about: a secret is not called by the name of an upstream."""
+    for name in contents.names(UPSTREAM):
+        upstream = contents.upstream(name)
+        if upstream is not None and upstream.tls is not None:
+            said = written(upstream.tls)
+            if field := _field(said, words):
+                yield Blame(UPSTREAM, name, f"tls.{field}")
+
+
 def _field(data: Any, words: str) -> str:
     """The field with the longest value that stands in `words`."""
     found = [(len(text), location) for location, text in _leaves(data, ()) if _stands_in(text, words)]
-    return Problem(max(found)[1], "").field if found else ""
+    return Problem(max(found, key=lambda each: each[0])[1], "").field if found else ""
 
 
 def _leaves(data: Any, here: Location) -> Iterator[tuple[Location, str]]:

@@ -10,7 +10,8 @@ from xds_server.catalog.store.records import GATEWAY, UPSTREAM, Attribution
 from xds_server.delivery.checking import SecretsNow, not_servable
 from xds_server.delivery.preview import Preview
 from xds_server.delivery.publisher import Publisher
-from xds_server.management import views
+from xds_server.fleet import CatalogueFigures
+from xds_server.management import rollouts, views
 from xds_server.management.applying import Applying
 from xds_server.management.definitions import Definitions, record
 from xds_server.management.history import History
@@ -64,14 +65,31 @@ class Management:
         ]
         return {**views.outcome(made), "warnings": [views.lint(each) for one in upstreams for each in lint_one(one)]}
 
-    async def wait(self, number: int, share: float, patience: str) -> dict[str, Any]:
-        """Wait until so many percent of the affected Envoys have acknowledged a revision."""
-        await self.catalog.until_delivered(number)
-        return {}
+    async def wait(self, number: int, share: float, within: float) -> dict[str, Any]:
+        """Wait until `share` percent of the affected Envoys have acknowledged a revision, `within` seconds at most."""
+        progress = await self.publisher.fleet.wait(number, share, within)
+        return rollouts.waited(progress, share, self.catalog.contents)
 
     def progress(self, number: int) -> dict[str, Any]:
-        """Which Envoys have acknowledged a revision."""
-        return {}
+        """How far a revision has come with the Envoys, and who rejects something of it."""
+        return {
+            "delivery": rollouts.delivery(self.publisher.fleet, number, self.catalog.contents),
+            "degraded": rollouts.degraded(self.publisher.fleet, self.catalog.contents).get(number, []),
+        }
+
+    def metrics(self, accept: str) -> tuple[bytes, str]:
+        """The metrics and their content type."""
+        catalog, contents = self.catalog, self.catalog.contents
+        figures = CatalogueFigures(
+            revision=max(catalog.delivered, 0),
+            upstreams=contents.count(UPSTREAM),
+            targets=contents.targets,
+            gateways=contents.count(GATEWAY),
+            is_writable=not catalog.problem,
+            held_revisions=len(catalog.held),
+        )
+        self.publisher.fleet.metrics.catalogue(figures)
+        return self.publisher.fleet.metrics.render(accept)
 
     @property
     def is_ready(self) -> bool:

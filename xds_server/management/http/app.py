@@ -2,14 +2,14 @@
 
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
 
 from xds_server import __version__
 from xds_server.catalog.overrides import TargetOverride
-from xds_server.management.http import revisions, targets
+from xds_server.management.http import nodes, revisions, targets
 from xds_server.management.http.access import AccessControl
 from xds_server.management.http.definitions import definitions_router
 from xds_server.management.http.listening import certificate_of
@@ -43,7 +43,19 @@ def http_app(management: Management, authenticator: Authenticator | None = None)
             return JSONResponse({"status": "ready", "writable": not management.catalog.problem})
         return JSONResponse({"status": "not ready: definitions are not loaded, or the server stops"}, status_code=503)
 
-    for router in (definitions_router("upstreams"), definitions_router("gateways"), targets.router, revisions.router):
+    @app.get("/metrics", tags=["health"], response_class=Response)
+    async def metrics(request: Request) -> Response:
+        """Metrics for Prometheus."""
+        body, kind = management.metrics(request.headers.get("accept", ""))
+        return Response(body, media_type=kind)
+
+    for router in (
+        definitions_router("upstreams"),
+        definitions_router("gateways"),
+        targets.router,
+        revisions.router,
+        nodes.router,
+    ):
         app.include_router(router)
     server = management.publisher.server
     app.router.routes.extend(rest_routes(server, lambda request: certificate_of(request.scope)))

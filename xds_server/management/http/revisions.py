@@ -3,12 +3,16 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from starlette.exceptions import HTTPException
 
 from xds_server.management.http.definitions import ERRORS, written
 from xds_server.management.http.problems import documented
 from xds_server.management.http.requests import MAX_DOCUMENT, Caller, Limit, Message, Service, body
 
 router = APIRouter(prefix="/v1", tags=["revisions"])
+LONGEST_WAIT = 600.0
+"""Seconds that a request waits at the most."""
+_UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0}
 _DOCUMENT = {
     "requestBody": {
         "required": True,
@@ -44,7 +48,7 @@ async def apply(
     made = await service.applying.apply(data, caller.by(message), prune=prune)
     shown = written(service, made, response)
     if wait is not None and not made.is_held:
-        shown["wait"] = await service.wait(made.number, float(wait.rstrip("%")), patience)
+        shown["wait"] = await service.wait(made.number, _share(wait), _seconds(patience))
     return shown
 
 
@@ -94,7 +98,7 @@ async def rollback(
     made = await service.history.rollback(number, caller.by(message), with_overrides=with_overrides)
     shown = written(service, made, response)
     if wait is not None and not made.is_held:
-        shown["wait"] = await service.wait(made.number, float(wait.rstrip("%")), patience)
+        shown["wait"] = await service.wait(made.number, _share(wait), _seconds(patience))
     return shown
 
 
@@ -104,3 +108,15 @@ async def confirm(
 ) -> dict[str, Any]:
     """Put in force what the guard held."""
     return written(service, await service.history.confirm(number, caller.by(message)), response)
+
+
+def _share(text: str) -> float:
+    share = float(text.rstrip("%"))
+    if share > 100:
+        raise HTTPException(422, f"wait: a share is at most 100 %, not {text}")
+    return share
+
+
+def _seconds(text: str) -> float:
+    number = text.rstrip("ms")
+    return min(float(number) * _UNITS[text[len(number) :]], LONGEST_WAIT)

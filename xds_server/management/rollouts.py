@@ -1,0 +1,99 @@
+"""How far revisions have come with the Envoys, as plain data. Pure but for what the fleet knows at the moment."""
+
+from typing import Any, Final
+
+from xds_server.catalog.contents import Contents
+from xds_server.fleet import Fleet, NodeStatus, Progress, UnknownRevisionError
+from xds_server.management.blame import Blame, blame
+
+MOST: Final = 100
+"""Nodes that are named at a time."""
+_WORST: Final = ("NACKED", "STALE", "NOT SENT", "SYNCED")
+
+
+def waited(progress: Progress, share: float, contents: Contents) -> dict[str, Any]:
+    """The answer to who waited for `share` percent."""
+    ok = progress.reached(share)
+    return {**_shown(progress, contents), "share": share, "ok": ok, "detail": _sentence(progress, share, ok=ok)}
+
+
+def delivery(fleet: Fleet, number: int, contents: Contents) -> dict[str, Any] | None:
+    """How far a revision has come; None where that is too long ago to be known."""
+    try:
+        return _shown(fleet.progress(number), contents)
+    except UnknownRevisionError:
+        return None
+
+
+def degraded(fleet: Fleet, contents: Contents) -> dict[int, list[dict[str, Any]]]:
+    """By revision, what connected Envoys reject at the moment of the definitions that it made."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for node in fleet.nodes():
+        if not node.connected:
+            continue
+        for type in node.types:
+            if type.rejection is None:
+                continue
+            for each in blame(type.type_url, type.rejection.culprits, type.rejection.message, contents):
+                number = contents.records[each.kind, each.name].held.revision
+                known = found.setdefault(number, [])
+                if len(known) < MOST:
+                    known.append({"node": node.id, **_blamed(each), "detail": type.rejection.message.strip()})
+    return found
+
+
+def node(status: NodeStatus) -> dict[str, Any]:
+    """One node, with the worst status of its types in front."""
+    shown = status.as_dict()
+    types = {each.pop("type"): each for each in shown.pop("types")}
+    locality = {part: shown.pop(part) for part in ("region", "zone", "sub_zone")}
+    statuses = {each["status"] for each in types.values()}
+    worst = next((word for word in _WORST if word in statuses), "NOT SENT")
+    return {
+        "id": shown.pop("id"),
+        "status": worst if status.connected else "DISCONNECTED",
+        "version": shown.pop("user_agent"),
+        "locality": locality,
+        **shown,
+        "types": types,
+    }
+
+
+def _shown(progress: Progress, contents: Contents) -> dict[str, Any]:
+    pending = [{"node": name, "what": ", ".join(types)} for name, types in sorted(progress.pending.items())[:MOST]]
+    return {
+        "published": progress.published,
+        "affected": progress.affected,
+        "acknowledged": progress.acknowledged,
+        "warm": progress.warm,
+        "left": progress.left,
+        "pending": pending,
+        "rejected": [
+            {
+                "node": each.node,
+                "type": each.type,
+                "detail": each.message.strip(),
+                "culprits": [*each.culprits],
+                "upstreams": [_blamed(found) for found in blame(each.type, each.culprits, each.message, contents)],
+            }
+            for each in progress.rejected[:MOST]
+        ],
+        "seconds": progress.seconds,
+    }
+
+
+def _blamed(each: Blame) -> dict[str, str]:
+    return {"kind": each.kind, "name": each.name, "field": each.field}
+
+
+def _sentence(progress: Progress, share: float, *, ok: bool) -> str:
+    if not progress.published:
+        return "it is committed, and not served yet"
+    if not progress.affected:
+        return "no connected Envoy is affected"
+    answered = f"{progress.acknowledged} of {progress.affected} affected Envoys acknowledged it"
+    if ok:
+        return answered
+    rejected = f", {progress.rejections} rejected it" if progress.rejections else ""
+    names = ", ".join(sorted(progress.pending)[:5])
+    return f"{answered}{rejected}, {share:g} % were wanted" + (f"; not answered: {names}" if names else "")
