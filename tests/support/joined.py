@@ -23,7 +23,7 @@ class Joined(Client):
 
     def __init__(self, server: DiscoveryServer, kind: type[Stream[Any]], type_url: str | None, peer: str) -> None:
         def join(node: Node) -> Group:
-            self.group = server._join(stream, node)
+            self.group = server._join(stream, node, None)
             return self.group
 
         self._server = server

@@ -17,6 +17,8 @@ REMEMBERED: Final = 3600.0
 """Seconds for which they are."""
 _UNDER_WAY: Final = 64
 """Responses of one type on one stream whose answers are waited for, as many as the protocol's own memory has."""
+_OF_TYPES: Final = frozenset({"subscribed", "sent", "acknowledged", "rejected"})
+"""Events that are about one type."""
 _WORST_FIRST: Final[tuple[Status, ...]] = ("NACKED", "STALE", "NOT SENT", "SYNCED")
 
 
@@ -180,7 +182,7 @@ class Nodes:
         elif (stream := self._streams.get(event.stream)) is not None:
             if event.kind == "closed":
                 self._close(stream)
-            else:
+            elif event.kind in _OF_TYPES:
                 return self._note(stream, event)
         return None
 
@@ -190,10 +192,10 @@ class Nodes:
             state = stream.types[event.type_url] = _Type(event.type_url)
         if event.kind == "sent":
             state.note_sent(event, self._clock())
-        elif event.kind in ("acknowledged", "rejected"):
-            return state.note_answer(event, self._clock(), sotw=stream.node.variant == "sotw")
         elif event.kind == "subscribed":
             state.note_settled(event)
+        else:
+            return state.note_answer(event, self._clock(), sotw=stream.node.variant == "sotw")
         return None
 
     def _open(self, event: Event, node: Node) -> None:
