@@ -143,14 +143,15 @@ def test_the_ttl_says_when_a_name_is_asked_again(rig: Rig, names: DnsServer, abc
 
 
 @pytest.mark.feature("Addresses and DNS", "IPv6 addresses are used where there is no IPv4, or always when asked for")
-def test_families(rig: Rig, names: DnsServer) -> None:
+@pytest.mark.parametrize("resolve", ["control-plane", "envoy"])
+def test_families(rig: Rig, names: DnsServer, resolve: str) -> None:
     with backends_at("127.0.0.1", "::1") as (v4, v6):
         names.set("both.test", A=["127.0.0.1"], AAAA=["::1"], ttl=60)
         names.set("six.test", AAAA=["::1"], ttl=60)
-        rig.upstream("preferred", place("both.test", v4))
-        rig.upstream("six", place("six.test", v4))
+        rig.upstream("preferred", place("both.test", v4), resolve=resolve)
+        rig.upstream("six", place("six.test", v4), resolve=resolve)
         for family in ("all", "v6", "v4"):
-            rig.upstream(f"family-{family}", place("both.test", v4), dns={"family": family})
+            rig.upstream(f"family-{family}", place("both.test", v4), dns={"family": family}, resolve=resolve)
         expected = {"preferred": (v4,), "six": (v6,), "family-all": (v4, v6), "family-v6": (v6,), "family-v4": (v4,)}
         for upstream, found in expected.items():
             rig.serves(upstream, *found)

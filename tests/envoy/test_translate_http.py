@@ -39,7 +39,7 @@ def envoy(backends: Backends) -> Iterator[TranslatedEnvoy]:
         {"name": "host-text", "targets": [a], "host_header": "text.example"},
         {"name": "host-target", "targets": [named], "host_header": "target"},
         {"name": "host-keep", "targets": [named]},
-        {"name": "timed", "targets": [a], "timeout": "200ms"},
+        {"name": "timed", "targets": [a], "timeout": "500ms"},
         {**UNEVEN, "name": "retried", "targets": [heavy, b], "retries": {"attempts": 1, "on": ["5xx"]}},
         {**UNEVEN, "name": "not-retried", "targets": [heavy, b]},
         {"name": "raw", "targets": [a], "envoy": data_plane().Cluster(per_connection_buffer_limit_bytes=4242)},
@@ -89,7 +89,7 @@ def test_targets_see_the_host_header_that_is_wanted(
 def test_an_answer_that_takes_longer_than_the_timeout_is_504(
     envoy: TranslatedEnvoy, backends: Backends, listener: str
 ) -> None:
-    backends["a"].delay = 0.4
+    backends["a"].delay = 0.8
     try:
         assert envoy.ask("timed", listener=listener).status == 504
         assert envoy.ask("plain", listener=listener).status == 200
