@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,6 +62,19 @@ def envoy(backends: Backends) -> Iterator[TranslatedEnvoy]:
 @pytest.mark.parametrize("host", ["plain", "shop.example", "SHOP.example", "x.y.shop.example", "plain:8080", "plain."])
 def test_host_names_lead_to_their_upstream(envoy: TranslatedEnvoy, host: str) -> None:
     assert envoy.ask(host).backend == "a"
+
+
+@pytest.mark.feature("Gateways", "targets learn the client's address by x-forwarded-for, behind what the client said of others")
+def test_the_client_is_the_last_that_the_request_came_through(envoy: TranslatedEnvoy, backends: Backends) -> None:
+    assert envoy.ask("plain", headers={"x-forwarded-for": "203.0.113.9"}).status == 200
+    # A client on loopback is known by another address of the machine.
+    assert re.fullmatch(r"203\.0\.113\.9,[0-9.]+", backends["a"].last_headers["x-forwarded-for"])
+
+
+@pytest.mark.feature("Gateways", "targets see paths without .. in them")
+def test_paths_are_normalized(envoy: TranslatedEnvoy, backends: Backends) -> None:
+    assert envoy.ask("plain", "/a/../b?c=../d").status == 200
+    assert backends["a"].last_path == "/b?c=../d"
 
 
 @LISTENERS
