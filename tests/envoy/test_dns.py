@@ -99,7 +99,9 @@ def test_addresses_come_linger_and_go_under_load(rig: Rig, names: DnsServer, abc
     assert left > 5
 
 
-@pytest.mark.feature("Addresses and DNS", "an address that left the answer stays 5 min unless told, or its TTL if longer")
+@pytest.mark.feature(
+    "Addresses and DNS", "an address that left the answer stays 5 min unless told, or its TTL if longer"
+)
 def test_addresses_linger_by_default(rig: Rig, names: DnsServer, abc: list[Backend]) -> None:
     a, b, _ = abc
     names.set("lingers.test", A=[a.host, b.host], ttl=0)

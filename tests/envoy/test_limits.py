@@ -115,7 +115,8 @@ def test_no_requests_at_all(envoy: TranslatedEnvoy, backends: Backends) -> None:
 
 @pytest.mark.feature("Limits, retries and timeouts", "requests over max_connections wait for a connection")
 @pytest.mark.feature(
-    "Limits, retries and timeouts", "max_connections 0 is as 1 with HTTP, as a lint says, and lets no TCP connection pass"
+    "Limits, retries and timeouts",
+    "max_connections 0 is as 1 with HTTP, as a lint says, and lets no TCP connection pass",
 )
 @pytest.mark.parametrize("name", ["one-connection", "no-connection"])
 def test_requests_over_the_limit_of_connections_wait(envoy: TranslatedEnvoy, backends: Backends, name: str) -> None:
@@ -131,7 +132,8 @@ def test_requests_over_the_limit_of_connections_wait(envoy: TranslatedEnvoy, bac
 
 
 @pytest.mark.feature(
-    "Limits, retries and timeouts", "max_connections 0 is as 1 with HTTP, as a lint says, and lets no TCP connection pass"
+    "Limits, retries and timeouts",
+    "max_connections 0 is as 1 with HTTP, as a lint says, and lets no TCP connection pass",
 )
 def test_no_tcp_connections_at_all(envoy: TranslatedEnvoy, backends: Backends) -> None:
     backends.reset()
@@ -184,7 +186,9 @@ def test_connections_to_one_target_are_limited_and_requests_wait(envoy: Translat
 def test_without_limits_envoy_knows_none(envoy: TranslatedEnvoy, crowded: Backend) -> None:
     with Load(envoy.port("public"), "unlimited", connections=CROWD, rate=1000, timeout=60):
         try:
-            envoy.envoy.wait_until(lambda: crowded.active == CROWD, 30, "more requests than Envoy's own limits let pass")
+            envoy.envoy.wait_until(
+                lambda: crowded.active == CROWD, 30, "more requests than Envoy's own limits let pass"
+            )
         finally:
             crowded.close()
     thresholds = envoy.envoy.clusters()["unlimited"]["circuit_breakers"]["thresholds"]

@@ -64,7 +64,9 @@ def test_host_names_lead_to_their_upstream(envoy: TranslatedEnvoy, host: str) ->
     assert envoy.ask(host).backend == "a"
 
 
-@pytest.mark.feature("Gateways", "targets learn the client's address by x-forwarded-for, behind what the client said of others")
+@pytest.mark.feature(
+    "Gateways", "targets learn the client's address by x-forwarded-for, behind what the client said of others"
+)
 def test_the_client_is_the_last_that_the_request_came_through(envoy: TranslatedEnvoy, backends: Backends) -> None:
     assert envoy.ask("plain", headers={"x-forwarded-for": "203.0.113.9"}).status == 200
     # A client on loopback is known by another address of the machine.

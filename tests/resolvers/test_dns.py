@@ -267,3 +267,23 @@ async def test_a_short_ttl_is_said_once_with_what_can_be_done() -> None:
             await until(lambda: asked["short"] >= 3)
     assert [(log["event"], log["name"], log["ttl"]) for log in logs] == [("dns.short_ttl", "short", 0.01)]
     assert "resolve: envoy" in logs[0]["advice"]
+
+
+async def test_a_public_name_with_a_short_ttl_is_told_of_once_it_was_so_twice() -> None:
+    """A name server that caches may say of any name that it holds for a second more."""
+    ttls = {"short": [0.02] * 9, "once": [0.02, 300], "private": [0.02] * 9}
+    asked: Counter[str] = Counter()
+
+    async def lookup(question: Question) -> Answer:
+        asked[question.name] += 1
+        ttl = ttls[question.name].pop(0) if ttls[question.name] else 300
+        return Answer(("10.0.0.1" if question.name == "private" else "8.8.8.8",), ttl)
+
+    resolver = Resolver(Told(), lookup)
+    with capture_logs() as logs:
+        async with running(resolver):
+            await resolver.add(often(name) for name in ttls)
+            await until(lambda: asked == {"short": 10, "once": 2, "private": 10})
+    assert [(log["event"], log["name"], log["advice"]) for log in logs] == [
+        ("dns.short_ttl", "short", "each Envoy follows it by itself with resolve: envoy")
+    ]

@@ -36,7 +36,9 @@ def test_it_lingers_for_the_ttl_of_its_answer_where_that_is_longer_up_to_5_minut
     assert known((0, Answer(("1",), ttl=9000)), (10, Answer(("2",)))).next_to_leave == 310
 
 
-@pytest.mark.feature("Addresses and DNS", "an address that left the answer stays 5 min unless told, or its TTL if longer")
+@pytest.mark.feature(
+    "Addresses and DNS", "an address that left the answer stays 5 min unless told, or its TTL if longer"
+)
 def test_it_lingers_for_5_minutes_unless_told() -> None:
     plain = Upstream.model_validate({"name": "u", "targets": [{"host": "a.example", "port": 80}]})
     made = Known(questions(plain)["a.example"])

@@ -102,7 +102,11 @@ def test_on_all_unhealthy_is_fail_but_send_all_with_passive_checks_alone(
         ({"hostnames": ["a b"]}, "hostnames[0]", "not a host name"),
         ({"hostnames": ["a.example:80"]}, "hostnames[0]", "leave the port out"),
         ({"hostnames": ["10.0.0.1"]}, "hostnames[0]", "is an IP address, not a host name"),
-        ({"hostnames": ["x.example", "X.example"]}, "hostnames[1]", "'x.example' is named twice: host names are compared"),
+        (
+            {"hostnames": ["x.example", "X.example"]},
+            "hostnames[1]",
+            "'x.example' is named twice: host names are compared",
+        ),
         ({"hostnames": ["a"]}, "hostnames[0]", "'a' is named twice: the upstream's name is a host name already"),
         ({"algorithm": "roundrobin"}, "algorithm", "did you mean 'round-robin'?"),
         ({"targets": [TARGET | {"port": 70000}]}, "targets[0].port", "must be at most 65535, found 70000"),
