@@ -1,4 +1,4 @@
-"""Names in public DNS whose answers are short-lived: those of clouds and of content networks, which answer each asker otherwise."""
+"""Names in public DNS whose answers hold for a short time: those of clouds, which often answer each asker otherwise."""
 
 from ipaddress import ip_address
 from typing import Final
