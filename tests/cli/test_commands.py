@@ -97,9 +97,8 @@ def test_validate_warns_of_what_will_surprise_and_accepts_it(tmp_path: Path) -> 
     assert "max_connections 300" in of_a_fleet[1]
 
 
-@pytest.mark.feature(
-    "Addresses and DNS", "validate --resolve suggests resolve: envoy for public names with short TTLs, as a lint"
-)
+@pytest.mark.feature("Lints", "short-ttl: resolve: envoy is suggested for public names with short TTLs")
+@pytest.mark.feature("Lints", "srv-weights-ignored: the records have weights, and the algorithm shares equally")
 def test_validate_looks_names_up_when_asked_to(tmp_path: Path) -> None:
     path = tmp_path / "named.yaml"
     path.write_text(

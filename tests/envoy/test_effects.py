@@ -143,6 +143,7 @@ def kinds(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
     "Target states", "what the log says that an edit does (endpoints, rebuild, routes, certificates) is what Envoy did"
 )
 @pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.feature("Lints", "each change is classified: endpoints alone or a cluster rebuild, and what that drops")
 def test_upstreams(rig: Rig, backends: Backends, edit: str) -> None:
     before, after, effect, (target_before, target_after), drops, targets = EDITS[edit]
     a, b, c = backends
@@ -203,6 +204,7 @@ def test_gateways(rig: Rig) -> None:
 @pytest.mark.feature(
     "Passive health checks", "an ejection survives edits of targets, and is lost when a cluster is rebuilt"
 )
+@pytest.mark.feature("Lints", "each change is classified: endpoints alone or a cluster rebuild, and what that drops")
 def test_what_is_lost(rig: Rig) -> None:
     with Backends("a", "b") as (a, b):
         checks = {"passive": {"consecutive_errors": 2, "interval": "1s", "ejection_time": "60s"}}
@@ -228,6 +230,7 @@ def test_what_is_lost(rig: Rig) -> None:
 
 
 @pytest.mark.feature("Active health checks", "what probes have found survives edits of targets, not of the cluster")
+@pytest.mark.feature("Lints", "each change is classified: endpoints alone or a cluster rebuild, and what that drops")
 def test_probe_results_are_lost(rig: Rig) -> None:
     with Backend("a") as a:
         checks = {"active": {"path": "/healthz", "interval": "1h"}}
@@ -245,6 +248,7 @@ def test_probe_results_are_lost(rig: Rig) -> None:
 
 
 @pytest.mark.feature("Target states", "edits of a target keep its connections, but for its place and its own host name")
+@pytest.mark.feature("Lints", "each change is classified: endpoints alone or a cluster rebuild, and what that drops")
 def test_connections_of_targets(rig: Rig) -> None:
     with Backend("a") as a:
         rig.upstream("kept", target(a))

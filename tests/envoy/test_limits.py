@@ -146,6 +146,7 @@ def test_no_tcp_connections_at_all(envoy: TranslatedEnvoy, backends: Backends) -
     "Limits, retries and timeouts",
     "each target has one connection whatever max_connections is, as a lint says; further requests wait",
 )
+@pytest.mark.feature("Lints", "connections-below-targets: each target has one connection all the same")
 def test_each_target_has_a_connection(envoy: TranslatedEnvoy, backends: Backends, failing: Backends) -> None:
     assert send(envoy.port("public"), "fewer-than-targets", 9, connections=9) == {"a": 3, "500": 6}
     assert envoy.envoy.stat("cluster.fewer-than-targets.upstream_cx_total") == 3

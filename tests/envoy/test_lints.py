@@ -58,7 +58,7 @@ def codes(*upstreams: dict[str, Any]) -> list[str]:
     return [each.code for each in told(*upstreams)]
 
 
-@pytest.mark.feature("Target states", "with every target taken out by hand requests get 503, as a lint says")
+@pytest.mark.feature("Lints", "no-enabled-target: with every target taken out by hand requests get 503")
 def test_no_enabled_target(envoy: TranslatedEnvoy, backends: Backends) -> None:
     a, b, _ = backends
     upstream = define(target(a, state="draining"), target(b, weight=0))
@@ -67,9 +67,7 @@ def test_no_enabled_target(envoy: TranslatedEnvoy, backends: Backends) -> None:
     assert codes(upstream) == ["no-enabled-target"]
 
 
-@pytest.mark.feature(
-    "Passive health checks", "a max_ejection_percent of less than one target ejects none, as a lint says"
-)
+@pytest.mark.feature("Lints", "ejection-never: a max_ejection_percent of less than one target ejects none")
 def test_ejection_never(envoy: TranslatedEnvoy, backends: Backends) -> None:
     targets = [target(backend) for backend in backends]
     never, ejects = (
@@ -89,7 +87,7 @@ def test_ejection_never(envoy: TranslatedEnvoy, backends: Backends) -> None:
     assert (codes(never), codes(ejects)) == (["ejection-never"], [])
 
 
-@pytest.mark.feature("Passive health checks", "an only target that is ejected is used all the same, as a lint says")
+@pytest.mark.feature("Lints", "ejection-of-the-only-target: it is used all the same")
 def test_ejection_of_the_only_target(envoy: TranslatedEnvoy, backends: Backends) -> None:
     upstream = define(target(backends["a"]), health_checks={"passive": PASSIVE})
     name = serve(envoy, upstream)
@@ -100,9 +98,7 @@ def test_ejection_of_the_only_target(envoy: TranslatedEnvoy, backends: Backends)
     assert codes(upstream) == ["ejection-of-the-only-target"]
 
 
-@pytest.mark.feature(
-    "Active health checks", "without active checks that a target is not probed means nothing, as a lint says"
-)
+@pytest.mark.feature("Lints", "probe-ignored: without active checks, that a target is not probed means nothing")
 def test_probe_ignored(envoy: TranslatedEnvoy, backends: Backends) -> None:
     upstream = define(target(backends["a"], health_check={"disabled": True}))
     name = serve(envoy, upstream)
@@ -113,7 +109,7 @@ def test_probe_ignored(envoy: TranslatedEnvoy, backends: Backends) -> None:
 
 @pytest.mark.feature(
     "Active health checks",
-    "a target of two upstreams with other probes is up for one and down for the other, as a lint says",
+    "probed-differently: a target of two upstreams with other probes is up for one and down for the other",
 )
 def test_probed_differently(envoy: TranslatedEnvoy, backends: Backends) -> None:
     a = backends["a"]
@@ -129,7 +125,7 @@ def test_probed_differently(envoy: TranslatedEnvoy, backends: Backends) -> None:
     assert said.fix == "give both the same health_checks.active"
 
 
-@pytest.mark.feature("Active health checks", "every Envoy probes every target: a lint counts what a fleet would send")
+@pytest.mark.feature("Lints", "many-probes: every Envoy probes every target, and a lint counts what a fleet would send")
 def test_many_probes(envoys: list[TranslatedEnvoy], backends: Backends, monkeypatch: pytest.MonkeyPatch) -> None:
     a = backends["a"]
     upstream = define(target(a), health_checks={"active": PROBES})
@@ -149,7 +145,7 @@ def test_many_probes(envoys: list[TranslatedEnvoy], backends: Backends, monkeypa
 
 @pytest.mark.feature(
     "Limits, retries and timeouts",
-    "limits count in each Envoy for itself, as a lint says that knows how many there are",
+    "limits-per-envoy: limits count in each Envoy for itself, as is said where it is known how many there are",
 )
 def test_limits_of_a_fleet(envoys: list[TranslatedEnvoy], backends: Backends) -> None:
     upstream = define(target(backends["a"]), limits={"max_requests": 1})

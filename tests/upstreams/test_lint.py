@@ -103,6 +103,7 @@ UNSURPRISING: list[Upstream] = [
 ]
 
 
+@pytest.mark.feature("Lints", "each says where, what happens and why, and what to do about it")
 @pytest.mark.parametrize(
     ("code", "location", "given"), SURPRISING, ids=lambda value: value if isinstance(value, str) else ""
 )
@@ -185,6 +186,8 @@ def test_every_code_is_in_the_docs(root: Path) -> None:
     rows = [line.split("|")[1].strip(" *†`") for line in text.splitlines() if line.startswith("| `")]
     others = {"probed-differently", "many-probes", "limits-per-envoy", "short-ttl", "srv-weights-ignored"}
     assert sorted(rows) == sorted({code for code, _, _ in SURPRISING} | others)
+    features = (root / "docs" / "features.md").read_text(encoding="utf-8")
+    assert [code for code in rows if f"\n| {code}: " not in features] == [], "shown to say what happens"
 
 
 def test_every_rule_is_tried() -> None:
