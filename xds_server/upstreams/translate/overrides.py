@@ -6,6 +6,7 @@ place of another. Fields newer than xds-protos are kept as the bytes that envoy-
 """
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, Final
 
 from envoy.config.cluster.v3 import cluster_pb2
@@ -61,10 +62,10 @@ _RESTS_ON: Final[Mapping[str, tuple[Location, ...]]] = {
 }
 """Fields of the upstream without which the translated Cluster might not have the newer one."""
 _PANIC: Final = ("common_lb_config", "healthy_panic_threshold")
-_OLDER: Final = [path for paths in _SUPERSEDED.values() for path in paths]
+_REFUSED: Final = [(name,) for name in ENVOY_FIELDS_REFUSED] + [_PANIC, *chain(*_SUPERSEDED.values())]
 _NEVER_MEANT: Final = {
-    "envoy.config.cluster.v3.Cluster": {*ENVOY_FIELDS_REFUSED, *(path[0] for path in _OLDER if len(path) == 1)},
-    "envoy.config.cluster.v3.Cluster.CommonLbConfig": {path[1] for path in (_PANIC, *_OLDER) if len(path) == 2},
+    "envoy.config.cluster.v3.Cluster": {str(path[0]) for path in _REFUSED if len(path) == 1},
+    "envoy.config.cluster.v3.Cluster.CommonLbConfig": {str(path[1]) for path in _REFUSED if len(path) == 2},
 }
 """Fields that a misspelt one is not taken for, as they would be refused as well."""
 
