@@ -24,7 +24,8 @@ def _address(value: str) -> str:
     return value
 
 
-def _name_server(value: str) -> str:
+def name_server(value: str) -> str:
+    """A name server's address, checked. Raises ValueError."""
     host, port = value, "53"
     if value.startswith("[") or value.count(":") == 1:
         host, _, port = value.rpartition(":")
@@ -50,7 +51,7 @@ def _role_of(value: str) -> tuple[str, Role]:
 
 ListenAddress = Annotated[str, AfterValidator(_address)]
 NodeName = Annotated[str, AfterValidator(check_node_name)]
-NameServer = Annotated[str, AfterValidator(_name_server)]
+NameServer = Annotated[str, AfterValidator(name_server)]
 
 
 class Settings(BaseSettings):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dns_server import DnsServer
 
 from xds_server import __version__
 from xds_server.settings import Settings
@@ -94,6 +95,37 @@ def test_validate_warns_of_what_will_surprise_and_accepts_it(tmp_path: Path) -> 
     of_a_fleet = run("validate", path, "--envoys", "30").stdout.splitlines()
     assert [line.split(": ")[0] for line in of_a_fleet] == [f"{path}:8", f"{path}:9"]
     assert "max_connections 300" in of_a_fleet[1]
+
+
+@pytest.mark.feature("Lints", "short-ttl: resolve: envoy is suggested for public names with short TTLs")
+@pytest.mark.feature("Lints", "srv-weights-ignored: the records have weights, and the algorithm shares equally")
+def test_validate_looks_names_up_when_asked_to(tmp_path: Path) -> None:
+    path = tmp_path / "named.yaml"
+    path.write_text(
+        "upstreams:\n"
+        "  - name: outside\n"
+        "    targets:\n"
+        "      - {host: api.test, port: 443}\n"
+        "  - name: inside\n"
+        "    targets: [{host: db.test, port: 443}, {host: _db._tcp.test, port: srv}]\n"
+    )
+    with DnsServer() as names:
+        names.set("api.test", A=["8.8.8.8"], ttl=20)
+        names.set("db.test", A=["10.0.0.1"], ttl=20)
+        names.set("_db._tcp.test", SRV=["1 1 80 db.test.", "1 3 81 db.test."], ttl=20)
+        done = run("validate", path, "--dns-servers", names.address)
+        assert not run("validate", path).stdout
+        assert names.asked("api.test") == 1
+    assert done.returncode == 0
+    short, weights = done.stdout.splitlines()
+    assert short.startswith(f"{path}:4: upstreams[0].targets[0].host: warning: ")
+    assert "for 20 s only" in short
+    assert short.endswith("[short-ttl]")
+    assert weights.startswith(f"{path}:6: upstreams[1].targets[1].port: warning: ")
+    assert weights.endswith("[srv-weights-ignored]")
+    refused = run("validate", path, "--dns-servers", "nowhere")
+    assert refused.returncode == 2
+    assert "'nowhere' is not a name server" in refused.stderr
 
 
 @pytest.mark.envoy

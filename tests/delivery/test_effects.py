@@ -1,5 +1,6 @@
 """What changes do, as told in the log. That Envoys agree is shown by tests/envoy/test_effects.py."""
 
+from pathlib import Path
 from typing import Any
 
 from definitions import change, upstream
@@ -16,6 +17,11 @@ from xds_server.upstreams.translate import Dialect
 def of(before: dict[str, Any], after: dict[str, Any], dialect: Dialect = Dialect.ADS) -> Effects:
     made = [compile_upstream(Upstream.model_validate(each), {}, dialect) for each in (before, after)]
     return effects(*made)
+
+
+def test_every_effect_is_in_the_docs(root: Path) -> None:
+    text = (root / "docs" / "changes.md").read_text(encoding="utf-8")
+    assert [effect for effect in (*Effect, Effects()) if f"`{effect}`" not in text] == []
 
 
 def test_what_a_rebuild_drops() -> None:

@@ -109,6 +109,8 @@ async def test_P22_what_envoy_would_refuse_keeps_its_last_good_state_and_is_repo
     assert names(snapshot, CLUSTER) == ["a", "ok"]
     refused = {log["name"]: log for log in logs if log["event"] == "definition.refused"}
     assert {name: log["last_good_serves"] for name, log in refused.items()} == {"a": True, "new": False}
+    assert refused["a"]["meanwhile"] == "the last good one serves"
+    assert refused["new"]["meanwhile"] == "no Envoy has it: requests for it fail"
     assert refused["a"]["at"] == "file.yaml:1"
     assert "connect_timeout" in refused["a"]["problem"]
     await publisher.apply(change(upstream("a", "10.0.0.3")))

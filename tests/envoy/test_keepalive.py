@@ -74,7 +74,7 @@ def envoy(backends: Backends, mute: Mute) -> Iterator[TranslatedEnvoy]:
             for name, fields in KEEPALIVE.items()
         ]
         http2 = {"protocol": "http2", "targets": [server.target]}
-        upstreams += [{"name": "pinged", **http2, "keepalive": {"http2": {"interval": "200ms", "timeout": "200ms"}}}]
+        upstreams += [{"name": "pinged", **http2, "keepalive": {"http2": {"interval": "400ms", "timeout": "400ms"}}}]
         upstreams += [{"name": "not-pinged", **http2}]
         envoy.serve_with_gateways({"upstreams": upstreams})
         yield envoy

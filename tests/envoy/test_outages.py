@@ -118,6 +118,7 @@ def test_a_bad_url(envoy: TranslatedEnvoy, backends: Backends, serve: Serve, act
     "Passive health checks", "where all targets may be ejected, one bad URL takes an upstream down; a lint says so"
 )
 @pytest.mark.parametrize("how", ["fail", "cap", "override"])
+@pytest.mark.feature("Lints", "one-bad-url: where all targets may be ejected, one bad URL takes an upstream down")
 def test_a_bad_url_where_all_may_be_ejected(envoy: TranslatedEnvoy, backends: Backends, serve: Serve, how: str) -> None:
     a, b, *_ = backends
     fields: dict[str, Any] = {"targets": [target(a), target(b)], "health_checks": {"passive": PASSIVE}}
@@ -151,6 +152,7 @@ def test_failover_by_passive_checks_alone(envoy: TranslatedEnvoy, backends: Back
 
 
 @pytest.mark.feature("Localities and failover", "a max_ejection_percent that keeps failover from ever coming is a lint")
+@pytest.mark.feature("Lints", "failover-out-of-reach: a max_ejection_percent keeps failover from ever coming")
 def test_failover_out_of_reach(envoy: TranslatedEnvoy, backends: Backends, serve: Serve) -> None:
     a, b, c, _ = backends
     a.status = b.status = 500
@@ -171,6 +173,7 @@ def test_failover_out_of_reach(envoy: TranslatedEnvoy, backends: Backends, serve
     [({}, {"503": 20}, ["last-target-ejected"]), ({"on_all_unhealthy": "send-all"}, {"a": 10, "b": 10}, [])],
     ids=["fail", "send-all"],
 )
+@pytest.mark.feature("Lints", "last-target-ejected: one target fails its probes and the other is ejected")
 def test_one_target_down_and_the_other_ejected(
     envoy: TranslatedEnvoy, backends: Backends, serve: Serve, more: Any, outcome: dict[str, int], lints: list[str]
 ) -> None:
@@ -216,6 +219,7 @@ def test_send_all_and_what_was_taken_out(envoy: TranslatedEnvoy, backends: Backe
 
 
 @pytest.mark.feature("Localities and failover", "without any checks nothing ever fails over, as a lint says")
+@pytest.mark.feature("Lints", "failover-without-checks: nothing ever fails over without any health signal")
 def test_failover_without_checks(envoy: TranslatedEnvoy, backends: Backends, serve: Serve) -> None:
     a, b, *_ = backends
     fields = {"targets": [target(a), target(b, priority=1)]}
@@ -226,6 +230,7 @@ def test_failover_without_checks(envoy: TranslatedEnvoy, backends: Backends, ser
 
 
 @pytest.mark.feature("Localities and failover", "weights share nothing between priorities, as a lint says")
+@pytest.mark.feature("Lints", "weights-across-priorities: weights that share nothing")
 def test_weights_across_priorities(envoy: TranslatedEnvoy, backends: Backends, serve: Serve) -> None:
     a, b, *_ = backends
     targets = [target(a), target(b, weight=9, priority=1)]
@@ -240,6 +245,7 @@ def test_weights_across_priorities(envoy: TranslatedEnvoy, backends: Backends, s
     "Localities and failover",
     "proportional with send-all reaches failing targets of more than 100 early, as a lint says",
 )
+@pytest.mark.feature("Lints", "panic-too-early: send-all reaches failing targets while one is healthy")
 def test_panic_too_early(envoy: TranslatedEnvoy, backends: Backends, serve: Serve) -> None:
     a, *_ = backends
     dead = [{"host": f"127.0.1.{number}", "port": a.port} for number in range(1, 105)]
@@ -254,6 +260,7 @@ def test_panic_too_early(envoy: TranslatedEnvoy, backends: Backends, serve: Serv
 @pytest.mark.feature(
     "Limits, retries and timeouts", "max_pending_requests: 0 with HTTP/1.1 fails every request, as a lint says"
 )
+@pytest.mark.feature("Lints", "no-pending-requests: with HTTP/1.1 every request fails")
 def test_no_pending_requests(envoy: TranslatedEnvoy, backends: Backends, serve: Serve) -> None:
     a, *_ = backends
     fields = {"targets": [target(a)], "limits": {"max_pending_requests": 0}}
@@ -262,6 +269,7 @@ def test_no_pending_requests(envoy: TranslatedEnvoy, backends: Backends, serve: 
 
 
 @pytest.mark.feature("Load balancing", "hash_on means nothing to an algorithm that does not hash, as a lint says")
+@pytest.mark.feature("Lints", "hash-on-ignored: the algorithm hashes nothing")
 def test_hash_on_ignored(envoy: TranslatedEnvoy, backends: Backends, serve: Serve) -> None:
     a, b, *_ = backends
     fields = {"targets": [target(a), target(b)], "hash_on": [{"path": True}]}

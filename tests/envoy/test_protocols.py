@@ -35,14 +35,14 @@ def upgrade(connection: socket.socket) -> None:
 
 
 def client_of(connection: socket.socket) -> str:
-    """Read the PROXY protocol, version 1 or 2: who asks, or ``local`` for the sender itself."""
+    """Read the PROXY protocol: its version and who asks, ``v1 127.0.0.1``; or ``local`` for the sender itself."""
     start = read_exactly(connection, 6)
     if start == b"PROXY ":
-        return read_until(connection, b"\r\n").decode().split(" ")[1]
+        return "v1 " + read_until(connection, b"\r\n").decode().split(" ")[1]
     assert start + read_exactly(connection, 6) == V2
     command, _, *length = read_exactly(connection, 4)
     rest = read_exactly(connection, int.from_bytes(bytes(length)))
-    return socket.inet_ntoa(rest[:4]) if command == 0x21 else "local"
+    return f"v2 {socket.inet_ntoa(rest[:4])}" if command == 0x21 else "local"
 
 
 def answer_who_asks(connection: socket.socket) -> None:
@@ -157,7 +157,7 @@ def test_streams(envoy: TranslatedEnvoy, listener: str) -> None:
 def test_deadlines(envoy: TranslatedEnvoy, grpc_backend: GrpcBackend, listener: str) -> None:
     before = grpc_backend.cancelled
     with channel(envoy, listener, "grpc") as opened:
-        stream = opened.unary_stream("/test.Echo/Stream")(b"", timeout=1)
+        stream = opened.unary_stream("/test.Echo/Stream")(b"", timeout=2)
         assert next(stream) == b"g"
         with pytest.raises(grpc.RpcError) as late:
             next(stream)
@@ -196,11 +196,11 @@ def who(port: int, host: str, source: str, times: int = 1) -> list[str]:
 )
 @pytest.mark.parametrize("name", ["who-v1", "who-v2", "who-tls", "who-tcp"])
 def test_targets_learn_who_asks(envoy: TranslatedEnvoy, name: str) -> None:
-    port = envoy.port("who-tcp" if name == "who-tcp" else "public")
+    port, version = envoy.port("who-tcp" if name == "who-tcp" else "public"), "v1" if name == "who-v1" else "v2"
     for source in ("127.0.0.21", "127.0.0.22", "127.0.0.21"):
-        assert who(port, name, source, times=2) == [source] * 2
+        assert who(port, name, source, times=2) == [f"{version} {source}"] * 2
     if name != "who-tcp":
-        assert who(envoy.port("static"), name, "127.0.0.23") == ["127.0.0.23"]
+        assert who(envoy.port("static"), name, "127.0.0.23") == [f"{version} 127.0.0.23"]
 
 
 @pytest.mark.feature(SECTION, "probes begin with the PROXY protocol too")

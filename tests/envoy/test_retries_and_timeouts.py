@@ -25,7 +25,9 @@ UPSTREAMS: dict[str, dict[str, Any]] = {
     "patient": {
         "retries": {"attempts": 2, "on": ["5xx"], "back_off": {"base_interval": "500ms", "max_interval": "500ms"}}
     },
-    "idle": {"idle_timeout": "400ms"},
+    "twice-again": {"retries": {"attempts": 2, "on": ["5xx"]}},
+    "in-time": {"retries": {"attempts": 3, "on": ["5xx"]}, "timeout": "1500ms"},
+    "idle": {"idle_timeout": "800ms"},
     "not-idle": {},
 }
 
@@ -109,6 +111,16 @@ def test_a_slow_try_is_given_up_for_another_target(envoy: TranslatedEnvoy, backe
     assert envoy.ask("each-try", "/stream?chunks=6&every=0.1").status == 200
 
 
+@pytest.mark.feature(SECTION, "per_try_timeout has no effect on a static listener, where timeout is that of each try")
+def test_a_static_listener_has_no_time_for_each_try(envoy: TranslatedEnvoy, backends: Backends) -> None:
+    backends["a"].delay = backends["b"].delay = 1
+    try:
+        assert asked(envoy, "each-try", 1, "static") == [200]
+        assert asked(envoy, "each-try", 1, "public") == [504]
+    finally:
+        backends["b"].delay = 0
+
+
 @LISTENERS
 @pytest.mark.feature(SECTION, "a POST that a target failed is sent again only where `on` says so")
 def test_what_a_target_has_done_is_not_done_again_unasked(
@@ -122,6 +134,31 @@ def test_what_a_target_has_done_is_not_done_again_unasked(
         assert sum(backends.counts.values()) == 4 + 8
     finally:
         backends["b"].status = 200
+
+
+@LISTENERS
+@pytest.mark.feature(SECTION, "what fails is tried again as often as `attempts` says")
+def test_there_are_so_many_tries(envoy: TranslatedEnvoy, backends: Backends, listener: str) -> None:
+    backends["a"].status = backends["b"].status = 500
+    try:
+        assert asked(envoy, "twice-again", 4, listener) == [500] * 4
+    finally:
+        backends["b"].status = 200
+    assert sum(backends.counts.values()) == 4 * 3
+
+
+@pytest.mark.feature(
+    SECTION, "timeout is that of all tries together; on a static listener, which has no other, that of each"
+)
+@pytest.mark.parametrize(("listener", "status"), [("public", 504), ("static", 500)])
+def test_all_tries_share_the_timeout(envoy: TranslatedEnvoy, backends: Backends, listener: str, status: int) -> None:
+    """Four tries that take nearly half of it each."""
+    for backend in backends:
+        backend.status, backend.delay = 500, 0.6
+    try:
+        assert asked(envoy, "in-time", 1, listener) == [status]
+    finally:
+        backends["b"].status, backends["b"].delay = 200, 0
 
 
 @LISTENERS
@@ -142,7 +179,9 @@ def test_retries_wait(envoy: TranslatedEnvoy, backends: Backends, listener: str)
 @LISTENERS
 @pytest.mark.feature(SECTION, "a connection that is not opened within connect_timeout is given up")
 def test_a_connection_that_takes_too_long_is_given_up(envoy: TranslatedEnvoy, listener: str) -> None:
+    begun = time.monotonic()
     answer = envoy.ask("unanswering", listener=listener)
+    assert time.monotonic() - begun < 4, "by default it may take 5 s"
     assert answer.status == 503
     assert b"timeout" in answer.body
     assert envoy.envoy.stat("cluster.unanswering.upstream_cx_connect_timeout") >= 1
@@ -150,13 +189,13 @@ def test_a_connection_that_takes_too_long_is_given_up(envoy: TranslatedEnvoy, li
 
 @pytest.mark.feature(SECTION, "an answer that stands still for longer than idle_timeout is cut; one that flows is not")
 def test_an_answer_that_stands_still_is_cut(envoy: TranslatedEnvoy, backends: Backends) -> None:
-    assert request(envoy.port("public"), "idle", "/stream?chunks=8&every=0.1").status == 200
+    assert request(envoy.port("public"), "idle", "/stream?chunks=6&every=0.2").status == 200
     with connect(envoy.port("public")) as connection:
         connection.sendall(b"GET /stream?chunks=2&every=3 HTTP/1.1\r\nhost: idle\r\n\r\n")
         answer = read_all(connection)  # until Envoy ends the connection: a whole answer would leave it open
     assert b" 0\n" in answer
     assert not answer.endswith(b"\r\n0\r\n\r\n")
-    backends["a"].delay = backends["b"].delay = 1
+    backends["a"].delay = backends["b"].delay = 1.6
     try:
         assert asked(envoy, "idle", 1, "public") == [504]
         assert asked(envoy, "not-idle", 1, "public") == [200]

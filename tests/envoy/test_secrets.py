@@ -139,6 +139,27 @@ def test_a_missing_secret_refuses_its_definition(rig: Rig, backend: TlsBackend, 
     rig.envoy.wait_until(lambda: rig.ask("edited").status == 200 and backend.shown["client-2"], 20, "the new one")
 
 
+@pytest.mark.feature(
+    SECTION, "a definition whose secret is missing at start is not served until it is there; all others are"
+)
+def test_a_secret_that_is_missing_at_start(backend: TlsBackend, tmp_path: Path) -> None:
+    there = tmp_path / "secrets"
+    put(there / "sound", ca=MESH / "ca.pem", **client(1))
+    with Rig(tmp_path, args=["--secrets-dir", str(there)]) as rig:
+        define(rig, "waits", backend, held("late"), keepalive={"max_requests": 1})
+        define(rig, "sound", backend, held("sound"))
+        rig.forwards("sound")
+        rig.server.restart()
+        refused = rig.server.wait_for_event("definition.refused", 20)
+        assert (refused["name"], refused["last_good_serves"]) == ("waits", False)
+        assert refused["meanwhile"] == "no Envoy has it: requests for it fail"
+        rig.forwards("sound")
+        assert rig.ask("waits").status == 404
+        put(there / "late", ca=MESH / "ca.pem", **client(2))
+        rig.forwards("waits")
+        assert backend.shown["client-2"] > 0
+
+
 @pytest.mark.feature(SECTION, "a secret goes to those Envoys alone that receive an upstream which names it")
 def test_a_secret_goes_to_those_who_need_it(rig: Rig, backend: TlsBackend, secrets: Path) -> None:
     put(secrets / "private", ca=MESH / "ca.pem", **client(1))

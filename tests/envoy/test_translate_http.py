@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,7 +40,7 @@ def envoy(backends: Backends) -> Iterator[TranslatedEnvoy]:
         {"name": "host-text", "targets": [a], "host_header": "text.example"},
         {"name": "host-target", "targets": [named], "host_header": "target"},
         {"name": "host-keep", "targets": [named]},
-        {"name": "timed", "targets": [a], "timeout": "200ms"},
+        {"name": "timed", "targets": [a], "timeout": "500ms"},
         {**UNEVEN, "name": "retried", "targets": [heavy, b], "retries": {"attempts": 1, "on": ["5xx"]}},
         {**UNEVEN, "name": "not-retried", "targets": [heavy, b]},
         {"name": "raw", "targets": [a], "envoy": data_plane().Cluster(per_connection_buffer_limit_bytes=4242)},
@@ -61,6 +62,21 @@ def envoy(backends: Backends) -> Iterator[TranslatedEnvoy]:
 @pytest.mark.parametrize("host", ["plain", "shop.example", "SHOP.example", "x.y.shop.example", "plain:8080", "plain."])
 def test_host_names_lead_to_their_upstream(envoy: TranslatedEnvoy, host: str) -> None:
     assert envoy.ask(host).backend == "a"
+
+
+@pytest.mark.feature(
+    "Gateways", "targets learn the client's address by x-forwarded-for, behind what the client said of others"
+)
+def test_the_client_is_the_last_that_the_request_came_through(envoy: TranslatedEnvoy, backends: Backends) -> None:
+    assert envoy.ask("plain", headers={"x-forwarded-for": "203.0.113.9"}).status == 200
+    # A client on loopback is known by another address of the machine.
+    assert re.fullmatch(r"203\.0\.113\.9,[0-9.]+", backends["a"].last_headers["x-forwarded-for"])
+
+
+@pytest.mark.feature("Gateways", "targets see paths without .. in them")
+def test_paths_are_normalized(envoy: TranslatedEnvoy, backends: Backends) -> None:
+    assert envoy.ask("plain", "/a/../b?c=../d").status == 200
+    assert backends["a"].last_path == "/b?c=../d"
 
 
 @LISTENERS
@@ -89,7 +105,7 @@ def test_targets_see_the_host_header_that_is_wanted(
 def test_an_answer_that_takes_longer_than_the_timeout_is_504(
     envoy: TranslatedEnvoy, backends: Backends, listener: str
 ) -> None:
-    backends["a"].delay = 0.4
+    backends["a"].delay = 0.8
     try:
         assert envoy.ask("timed", listener=listener).status == 504
         assert envoy.ask("plain", listener=listener).status == 200

@@ -47,6 +47,7 @@ def envoy() -> Iterator[TranslatedEnvoy]:
         each = [{"host": "a.internal", "port": a.port}, {"host": "b.internal", "port": b.port}]
         upstreams += [{"name": "each-its-own", "targets": each, "tls": MESH_CA, "host_header": "target"}]
         upstreams += [{"name": "one-for-all", "targets": each, "tls": MESH_CA, "host_header": "a.internal"}]
+        upstreams += [{"name": "each-keeps-host", "targets": each, "tls": MESH_CA}]
         mixed = {**MESH_CA, "subject_alt_names": ["spiffe://internal/a"]}
         upstreams += [{"name": "by-uri", "targets": each, "tls": mixed, "host_header": "target"}]
         started.serve_with_gateways({"upstreams": upstreams}, **NAMES)
@@ -153,6 +154,14 @@ def test_each_target_is_asked_by_its_own_name(envoy: TranslatedEnvoy) -> None:
     for listener in ("public", "static"):
         assert send(envoy.port(listener), "each-its-own", 8) == {"a": 4, "b": 4}
     assert send(envoy.port("public"), "one-for-all", 8) == {"a": 4, "421": 4}
+
+
+@pytest.mark.feature(
+    SECTION, "TLS without sni asks each target by its own name and verifies it, while Host is the client's"
+)
+def test_each_target_has_its_own_server_name(envoy: TranslatedEnvoy) -> None:
+    bodies = {envoy.ask("each-keeps-host").body.decode() for _ in range(4)}
+    assert bodies == {"a.internal each-keeps-host", "b.internal each-keeps-host"}
 
 
 @pytest.mark.feature(SECTION, "subject_alt_names may be URIs, as SPIFFE has them")

@@ -199,25 +199,30 @@ async def test_ten_thousand_names_do_not_rush_and_each_costs_only_itself(monkeyp
         asked[question.name] += 1
         under_way += 1
         most = max(most, under_way)
-        await asyncio.sleep(0.02)
-        under_way -= 1
+        try:
+            await asyncio.sleep(0.02)
+        finally:
+            under_way -= 1
         return Answer((f"10.0.0.{asked[question.name]}",), 1 if question.name == "n7" else 300)
 
     told = Told()
     resolver = Resolver(told, lookup)
     questions = [often(f"n{number}") for number in range(10_000)]
-    async with running(resolver):
-        started = asyncio.get_running_loop().time()
-        await resolver.add(questions)
-        waited = asyncio.get_running_loop().time() - started
-        await until(lambda: len(resolver.addresses) == 10_000)
-        known_by_then = set(told.names)
-        await until(lambda: "n7" in told.names or asked["n7"] >= 2)
+    with capture_logs() as logs:
+        async with running(resolver):
+            started = asyncio.get_running_loop().time()
+            await resolver.add(questions)
+            waited = asyncio.get_running_loop().time() - started
+            await until(lambda: len(resolver.addresses) == 10_000)
+            known_by_then = set(told.names)
+            await until(lambda: "n7" in told.names or asked["n7"] >= 2)
+    # On a busy machine one or the other takes too long.
+    failed = {log["name"] for log in logs if log["event"] == "dns.failed"}
     assert most <= dns.AT_ONCE
     assert waited < 10, "a change waits for so long only"
     assert known_by_then, "the others are told as they come"
     assert told.calls < len(told.names), "many at a time"
-    assert asked.total() - asked["n7"] == 9_999
+    assert {name for name, times in asked.items() if times > 1} <= failed | {"n7"}
 
 
 async def test_an_answer_for_a_name_that_was_dropped_meanwhile_is_forgotten() -> None:
@@ -267,3 +272,23 @@ async def test_a_short_ttl_is_said_once_with_what_can_be_done() -> None:
             await until(lambda: asked["short"] >= 3)
     assert [(log["event"], log["name"], log["ttl"]) for log in logs] == [("dns.short_ttl", "short", 0.01)]
     assert "resolve: envoy" in logs[0]["advice"]
+
+
+async def test_a_public_name_with_a_short_ttl_is_told_of_once_it_was_so_twice() -> None:
+    """A name server that caches may say of any name that it holds for a second more."""
+    ttls = {"short": [0.02] * 9, "once": [0.02, 300], "private": [0.02] * 9}
+    asked: Counter[str] = Counter()
+
+    async def lookup(question: Question) -> Answer:
+        asked[question.name] += 1
+        ttl = ttls[question.name].pop(0) if ttls[question.name] else 300
+        return Answer(("10.0.0.1" if question.name == "private" else "8.8.8.8",), ttl)
+
+    resolver = Resolver(Told(), lookup)
+    with capture_logs() as logs:
+        async with running(resolver):
+            await resolver.add(often(name) for name in ttls)
+            await until(lambda: asked == {"short": 10, "once": 2, "private": 10})
+    assert [(log["event"], log["name"], log["advice"]) for log in logs] == [
+        ("dns.short_ttl", "short", "each Envoy follows it by itself with resolve: envoy")
+    ]

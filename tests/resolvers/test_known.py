@@ -1,8 +1,12 @@
 """What is known of a name as answers come: what replaces what, what lingers, and for how long."""
 
+import pytest
+
+from xds_server.delivery.resolving import questions
 from xds_server.resolvers import Answer, Question, SrvAddress
 from xds_server.resolvers.known import Known
 from xds_server.resolvers.questions import Source
+from xds_server.upstreams.model import Upstream
 
 
 def known(*answers: tuple[float, Answer], **terms: float) -> Known:
@@ -30,6 +34,17 @@ def test_an_address_that_left_the_answer_lingers_and_then_goes() -> None:
 def test_it_lingers_for_the_ttl_of_its_answer_where_that_is_longer_up_to_5_minutes() -> None:
     assert known((0, Answer(("1",), ttl=200)), (10, Answer(("2",), ttl=1))).next_to_leave == 210
     assert known((0, Answer(("1",), ttl=9000)), (10, Answer(("2",)))).next_to_leave == 310
+
+
+@pytest.mark.feature(
+    "Addresses and DNS", "an address that left the answer stays 5 min unless told, or its TTL if longer"
+)
+def test_it_lingers_for_5_minutes_unless_told() -> None:
+    plain = Upstream.model_validate({"name": "u", "targets": [{"host": "a.example", "port": 80}]})
+    made = Known(questions(plain)["a.example"])
+    made.learn(Answer(("1",), ttl=60), 0)
+    made.learn(Answer(("2",), ttl=60), 60)
+    assert made.next_to_leave == 60 + 300
 
 
 def test_an_address_that_comes_back_does_not_leave() -> None:

@@ -1,7 +1,8 @@
 """A name server for tests, on loopback, over UDP and TCP: it knows what it is told, and counts what it is asked."""
 
 import asyncio
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
@@ -39,6 +40,8 @@ class DnsServer:
         self.port = 0
         self.queries: Counter[tuple[str, str]] = Counter()
         """Questions that have arrived, by name and type."""
+        self.asked_at: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+        """When each of these has arrived, by the monotonic clock."""
         self.over_tcp = 0
         """Questions that have arrived over TCP."""
         self.delay = 0.0
@@ -116,6 +119,7 @@ class DnsServer:
         question = query.question[0]
         name, kind = question.name.to_text(omit_final_dot=True).lower(), dns.rdatatype.to_text(question.rdtype)
         self.queries[name, kind] += 1
+        self.asked_at[name, kind].append(time.monotonic())
         fault = self.faults.get(f"{name} {kind}", self.faults.get(name))
         if self.delay:
             await asyncio.sleep(self.delay)

@@ -28,11 +28,12 @@ SECTIONS = (
     "Protocols and TLS",
     "Addresses and DNS",
     "Gateways",
+    "Lints",
 )
 INTRODUCTION = """# Features, and the tests that prove them
 
 Each line is proven by requests through a real Envoy 1.40, mostly by what the targets counted; lines about gRPC clients by real
-gRPC clients, without an Envoy. Made by `make docs` from the
+gRPC clients, without an Envoy, and those about what is printed by that, too. Made by `make docs` from the
 `feature` markers of the tests (`tests/support/features.py`); a test fails when it is out of date. What each field becomes:
 [definitions.md](definitions.md).
 """

@@ -19,6 +19,13 @@ def test_send_uses_one_connection() -> None:
         assert (backend.count, backend.accepted) == (20, 1)
 
 
+def test_connection_close_is_a_connection_for_each_request() -> None:
+    """Whether or not the answer says so too: what is on its way to be closed must not be used again."""
+    with Backend() as backend:
+        send(backend.port, "h", 20, headers={"Connection": "close"})
+        assert (backend.count, backend.accepted) == (20, 20)
+
+
 def test_send_says_when_nobody_answers() -> None:
     with Backend() as backend:
         pass

@@ -121,3 +121,24 @@ def test_wrong_values_are_shown_as_they_are_written(value: Any, shown: str) -> N
     assert problems({"health_checks": [value]}) == {
         "envoy.health_checks[0]": f"expected fields (name: value), found {shown}"
     }
+
+
+@pytest.mark.parametrize(
+    ("envoy", "field", "refused"),
+    [
+        ({"load_assignmnt": {}}, "load_assignmnt", "load_assignment"),
+        ({"cluster_typ": {}}, "cluster_typ", "cluster_type"),
+        ({"lb_polcy": "RANDOM"}, "lb_polcy", "lb_policy"),
+        ({"http2_protocol_option": {}}, "http2_protocol_option", "http2_protocol_options"),
+        ({"commonLbConfig": {"healthy_panic_treshold": {}}}, "commonLbConfig.healthy_panic_treshold", "healthy_panic"),
+    ],
+)
+def test_a_misspelt_name_is_not_taken_for_one_that_is_refused(envoy: Any, field: str, refused: str) -> None:
+    (message,) = problems(envoy).values()
+    assert message.startswith(f"unknown field {field.rpartition('.')[2]!r}; ")
+    assert refused not in message.partition("; ")[2]
+    assert [*problems(envoy)] == [f"envoy.{field}"]
+
+
+def test_a_misspelt_name_is_taken_for_one_that_is_not() -> None:
+    assert "did you mean 'max_requests_per_connection'?" in problems({"max_request_per_connection": 1}).popitem()[1]

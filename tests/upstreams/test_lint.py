@@ -72,6 +72,7 @@ SURPRISING: list[tuple[str, Location, Upstream]] = [
         upstream(*ONE, limits={"max_pending_requests": 0}),
     ),
     ("connections-below-targets", ("limits", "max_connections"), upstream(*THREE, limits={"max_connections": 2})),
+    ("connections-below-targets", ("limits", "max_connections"), upstream(*ONE, limits={"max_connections": 0})),
 ]
 
 UNSURPRISING: list[Upstream] = [
@@ -98,9 +99,11 @@ UNSURPRISING: list[Upstream] = [
     upstream({"health_check": {"port": 81}}, health_checks=ACTIVE),
     upstream(*ONE, limits={"max_pending_requests": 0}, protocol="http2"),
     upstream(*TWO, limits={"max_connections": 2}),
+    upstream(*TWO, limits={"max_connections": 0}, protocol="tcp"),
 ]
 
 
+@pytest.mark.feature("Lints", "each says where, what happens and why, and what to do about it")
 @pytest.mark.parametrize(
     ("code", "location", "given"), SURPRISING, ids=lambda value: value if isinstance(value, str) else ""
 )
@@ -180,9 +183,11 @@ def test_where_a_lint_is_written(tmp_path: Path) -> None:
 
 def test_every_code_is_in_the_docs(root: Path) -> None:
     text = (root / "docs" / "lints.md").read_text(encoding="utf-8")
-    rows = [line.split("|")[1].strip(" *`") for line in text.splitlines() if line.startswith("| `")]
-    together = {"probed-differently", "many-probes", "limits-per-envoy"}
-    assert sorted(rows) == sorted({code for code, _, _ in SURPRISING} | together)
+    rows = [line.split("|")[1].strip(" *†`") for line in text.splitlines() if line.startswith("| `")]
+    others = {"probed-differently", "many-probes", "limits-per-envoy", "short-ttl", "srv-weights-ignored"}
+    assert sorted(rows) == sorted({code for code, _, _ in SURPRISING} | others)
+    features = (root / "docs" / "features.md").read_text(encoding="utf-8")
+    assert [code for code in rows if f"\n| {code}: " not in features] == [], "shown to say what happens"
 
 
 def test_every_rule_is_tried() -> None:

@@ -43,6 +43,15 @@ def _one_of(kind: type[StrEnum], *flags: str, help: str) -> Any:
     return typer.Option(*flags, help=help, parser=parse, metavar=f"[{'|'.join(words)}]")
 
 
+def _name_servers(value: str) -> tuple[str, ...]:
+    from xds_server.settings import name_server
+
+    try:
+        return tuple(name_server(part.strip()) for part in value.split(",") if part.strip())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 def validate(
     paths: Paths,
     with_envoy: Annotated[
@@ -54,6 +63,18 @@ def validate(
     secrets_dir: Annotated[
         Path | None, typer.Option("--secrets-dir", help="Also check the secrets that they name.")
     ] = None,
+    resolve: Annotated[
+        bool, typer.Option("--resolve", help="Also look up host names, for warnings about what they resolve to.")
+    ] = False,
+    dns_servers: Annotated[
+        Any,
+        typer.Option(
+            "--dns-servers",
+            help="The same by these name servers instead of this machine's, separated by commas.",
+            parser=_name_servers,
+            metavar="ADDRESS[:PORT],…",
+        ),
+    ] = None,
 ) -> None:
     """Check definition files. Prints each problem as file:line: field: message and exits 1 when there is one.
 
@@ -61,6 +82,7 @@ def validate(
     """
     from xds_server.cli.with_envoy import check_with_envoy, envoy_version
     from xds_server.delivery.checking import check_files, warnings
+    from xds_server.resolvers.lookup import SystemLookup
     from xds_server.testing.binary import EnvoyNotFoundError
 
     checked = check_files(paths, secrets_dir)
@@ -74,7 +96,8 @@ def validate(
         typer.echo(str(problem))
     if problems:
         raise typer.Exit(1)
-    surprising = warnings(checked, envoys=envoys)
+    lookup = SystemLookup(dns_servers or ()) if resolve or dns_servers else None
+    surprising = warnings(checked, envoys=envoys, lookup=lookup)
     for warning in surprising:
         typer.echo(str(warning))
     if checked.secrets and secrets_dir is None:

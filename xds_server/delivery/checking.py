@@ -11,13 +11,14 @@ from typing import Any, Final
 from xds_server.delivery.compiled import NotServableError, Secrets, compile_gateway, compile_upstream
 from xds_server.delivery.resolving import Resolved, addresses_of, questions
 from xds_server.pem_files import PemError
-from xds_server.resolvers import Question
+from xds_server.resolvers import Answer, Lookup, Question
 from xds_server.resolvers.dns import Resolver
 from xds_server.secrets.files import Kind, read
 from xds_server.upstreams import documents, translate
 from xds_server.upstreams.deadlines import as_of
 from xds_server.upstreams.documents import DefinitionFile, FileProblem
-from xds_server.upstreams.lint import lint
+from xds_server.upstreams.lint import Lint, lint
+from xds_server.upstreams.lint_names import lint_names
 from xds_server.upstreams.model import Gateway, Placed, Problem, Upstream
 
 
@@ -67,13 +68,17 @@ def check_files(paths: Iterable[Path], secrets: Path | None = None) -> Checked:
     return checked
 
 
-def warnings(checked: Checked, *, envoys: int = 1) -> list[FileProblem]:
-    """What is legal in definitions and will surprise, file by file. `envoys`: how many receive them."""
+def warnings(checked: Checked, *, envoys: int = 1, lookup: Lookup | None = None) -> list[FileProblem]:
+    """What is legal in definitions and will surprise, file by file.
+
+    `envoys`: how many receive them. `lookup`: resolves host names, for what only their answers show; None: not looked at.
+    """
     places = {
         placed.value.name: (file.path, index) for file in checked.files for index, placed in enumerate(file.upstreams)
     }
     found: dict[str, list[Problem]] = {}
-    for each in lint((placed.value for placed in checked.upstreams.values()), envoys=envoys):
+    upstreams = [placed.value for placed in checked.upstreams.values()]
+    for each in [*lint(upstreams, envoys=envoys), *(_lint_names(upstreams, lookup) if lookup else ())]:
         path, index = places[each.upstream]
         found.setdefault(path, []).append(Problem(("upstreams", index, *each.location), f"warning: {each}"))
     return [placed for path, problems in found.items() for placed in documents.locate(path, problems)]
@@ -119,19 +124,30 @@ def _endpoints(upstream: Upstream, resolved: Resolved, place: translate.Place) -
     return translate.nearest_first(made, place) if upstream.is_nearest_first else made
 
 
+def _lint_names(upstreams: Iterable[Upstream], lookup: Lookup) -> Iterator[Lint]:
+    answers = _answers(upstreams, lookup)
+    for upstream in upstreams:
+        asked = questions(upstream)
+        yield from lint_names(upstream, {key: answers[asked[key]] for key in asked if asked[key] in answers})
+
+
 def resolve(upstreams: Iterable[Upstream]) -> Resolved:
     """What the targets' host names resolve to now; names that cannot be resolved are left out."""
+    return {question: answer.found for question, answer in _answers(upstreams).items()}
+
+
+def _answers(upstreams: Iterable[Upstream], lookup: Lookup | None = None) -> dict[Question, Answer]:
     asked = {question for upstream in upstreams for question in questions(upstream).values()}
-    return asyncio.run(_look_up(asked)) if asked else {}
+    return asyncio.run(_look_up(asked, lookup)) if asked else {}
 
 
-async def _look_up(asked: set[Question]) -> Resolved:
+async def _look_up(asked: set[Question], lookup: Lookup | None) -> dict[Question, Answer]:
     async def ignore(_: frozenset[Question]) -> None:
         """Nothing changes after the one look-up."""
 
-    resolver = Resolver(ignore)
+    resolver = Resolver(ignore, lookup)
     await resolver.add(asked)
-    return dict(resolver.addresses)
+    return resolver.answers()
 
 
 def _routes(upstreams: Iterable[Upstream]) -> Iterator[Any]:

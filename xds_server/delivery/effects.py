@@ -1,8 +1,9 @@
 """What a change does to an Envoy: a comparison of what a definition became before and after it. Pure.
 
 A Cluster that differs in one byte is built anew beside the old one, which serves until the new one is warm. Requests under
-way are finished, but what the old one had learned is lost. Endpoints, routes and listeners are replaced in place; only a
-target that changes its place or its own host name is another one to Envoy, which closes its connections when they are idle.
+way are finished, but what the old one had learned is lost. Endpoints, routes, listeners and certificates are replaced in
+place; only a target that changes its place or its own host name is another one to Envoy, which closes its connections when
+they are idle.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 
 from xds_server.delivery.compiled import Compiled
-from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, ROUTES
+from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET
 
 
 class Effect(StrEnum):
@@ -25,6 +26,8 @@ class Effect(StrEnum):
     LISTENER = "listener"
     ROUTES = "routes"
     ENDPOINTS = "endpoints"
+    CERTIFICATES = "certificates"
+    """New connections show and believe other ones; those that are open stay."""
     NODES = "other nodes"
     """What some nodes receive is added there, and removed at others."""
 
@@ -44,7 +47,13 @@ class Effects(NamedTuple):
         return bool(self.kinds)
 
 
-_KINDS: Final = {CLUSTER: Effect.CLUSTER, LISTENER: Effect.LISTENER, ROUTES: Effect.ROUTES, ENDPOINTS: Effect.ENDPOINTS}
+_KINDS: Final = {
+    CLUSTER: Effect.CLUSTER,
+    LISTENER: Effect.LISTENER,
+    ROUTES: Effect.ROUTES,
+    ENDPOINTS: Effect.ENDPOINTS,
+    SECRET: Effect.CERTIFICATES,
+}
 
 
 def effects(before: Compiled | None, after: Compiled | None, *, moved: bool = False) -> Effects:

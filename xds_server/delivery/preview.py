@@ -14,6 +14,7 @@ from xds_server.catalog.store.records import GATEWAY, OVERRIDE, UPSTREAM, Key
 from xds_server.delivery.audience import matches
 from xds_server.delivery.compiled import Compiled, NotServableError, compile_gateway, compile_upstream
 from xds_server.delivery.effects import Effects, effects
+from xds_server.delivery.stand_ins import SecretStandIns, address_stand_ins
 from xds_server.upstreams.deadlines import as_of
 from xds_server.upstreams.lint import Lint, lint_one
 from xds_server.upstreams.model import Gateway, NodeSelector, Upstream
@@ -68,7 +69,10 @@ def _compiled(key: Key, values: Values, now: datetime) -> Compiled | None:
     value = values.get(key)
     try:
         if isinstance(value, Upstream):
-            return compile_upstream(as_of(overridden(value, _overrides(key[1], values)), now), {}, served=True)
+            upstream = as_of(overridden(value, _overrides(key[1], values)), now)
+            return compile_upstream(
+                upstream, address_stand_ins(upstream), served=True, secrets=SecretStandIns(upstream)
+            )
         return compile_gateway(value) if isinstance(value, Gateway) else None
     except NotServableError:
         return None

@@ -221,6 +221,7 @@ class Publisher:
                     name=key[1],
                     problem=new.problem,
                     last_good_serves=serves,
+                    meanwhile="the last good one serves" if serves else "no Envoy has it: requests for it fail",
                 )
         self._refused = refused
 

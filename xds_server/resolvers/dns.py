@@ -16,6 +16,7 @@ import structlog
 
 from xds_server.resolvers.known import Known
 from xds_server.resolvers.lookup import SystemLookup
+from xds_server.resolvers.public import is_public_and_short
 from xds_server.resolvers.questions import Answer, Found, Lookup, Question
 
 FIRST_ANSWER: Final = 3.0
@@ -45,6 +46,8 @@ class _Entry(Known):
         self.due = 0.0
         """When it has its turn next: to be asked, or because an address has lingered long enough."""
         self.is_told_of_ttl = False
+        self.short_answers = 0
+        """Answers in a row that were public and held for a short time."""
 
 
 class Resolver:
@@ -67,6 +70,10 @@ class Resolver:
         self._has_news = asyncio.Event()
         self.addresses: Mapping[Question, tuple[Found, ...]] = _Addresses(self._entries)
         """What is known of every question in use that ever had an answer."""
+
+    def answers(self) -> dict[Question, Answer]:
+        """The same with how long each holds by its own words."""
+        return {question: Answer(found, self._entries[question].ttl) for question, found in self.addresses.items()}
 
     async def add(self, questions: Iterable[Question]) -> None:
         """Ask `questions` too from now on; returns once each new one was asked, after 3 s at most.
@@ -227,13 +234,18 @@ def _report(question: Question, entry: _Entry, problem: str) -> None:
 
 
 def _advise(question: Question, entry: _Entry, answer: Answer) -> None:
-    """Say once of a name that it wants to be asked more often than it is."""
-    if 0 < answer.ttl < question.min_ttl and not entry.is_told_of_ttl:
-        entry.is_told_of_ttl = True
-        advice = (
-            "each Envoy follows it by itself with resolve: envoy; a lower dns.min_ttl has the control plane ask sooner"
-        )
-        log.info("dns.short_ttl", name=question.name, ttl=answer.ttl, asked_every=question.min_ttl, advice=advice)
+    """Say once of a name that it wants to be asked more often than it is, or that Envoys had better follow it themselves."""
+    # A name server that caches says what is left of a TTL. The answer after that is a fresh one.
+    entry.short_answers = entry.short_answers + 1 if is_public_and_short(answer) and not question.srv else 0
+    too_short = 0 < answer.ttl < question.min_ttl
+    if entry.is_told_of_ttl or not (too_short or entry.short_answers > 1):
+        return
+    entry.is_told_of_ttl = True
+    advice = [] if question.srv else ["each Envoy follows it by itself with resolve: envoy"]
+    advice += ["a lower dns.min_ttl has the control plane ask sooner"] if too_short else []
+    log.info(
+        "dns.short_ttl", name=question.name, ttl=answer.ttl, asked_every=question.min_ttl, advice="; ".join(advice)
+    )
 
 
 def _shown(found: Found) -> str:

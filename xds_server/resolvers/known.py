@@ -21,7 +21,8 @@ class Known:
     def __init__(self, question: Question) -> None:
         self._question = question
         self._answer: dict[Place, Found] = {}
-        self._ttl = 0.0
+        self.ttl = 0.0
+        """Seconds for which the last good answer holds by its own words, at most `LONGEST_TTL`."""
         self.holds = question.min_ttl
         """Seconds for which the last good answer holds."""
         self._lingering: dict[Place, tuple[float, Found]] = {}
@@ -34,12 +35,12 @@ class Known:
         new = {
             place: found for place, found in self._answer.items() if source(found, question.name) in answer.failed
         } | {_place(found): found for found in answer.found}
-        until = now + max(self._ttl, question.linger)
+        until = now + max(self.ttl, question.linger)
         left = {place: (until, found) for place, found in self._answer.items() if question.linger}
         self._lingering = {place: kept for place, kept in (self._lingering | left).items() if place not in new}
         self._answer = new
-        self._ttl = min(answer.ttl, LONGEST_TTL)
-        self.holds = max(self._ttl, question.min_ttl)
+        self.ttl = min(answer.ttl, LONGEST_TTL)
+        self.holds = max(self.ttl, question.min_ttl)
         self.forget(now)
 
     def forget(self, now: float) -> None:

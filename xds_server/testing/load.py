@@ -28,10 +28,15 @@ class Answer:
 
 
 class _Connection:
-    """One keep-alive connection, opened again when the other side has closed it between two requests."""
+    """One keep-alive connection, opened again when the other side has closed it between two requests.
 
-    def __init__(self, port: int, address: str) -> None:
+    With `connection: close` in `headers`, those of each request, it is opened anew for every one.
+    """
+
+    def __init__(self, port: int, address: str, headers: Mapping[str, str] | None) -> None:
         self._port, self._address = port, address
+        said = {name.lower(): value.lower() for name, value in (headers or {}).items()}
+        self._is_for_one = said.get("connection") == "close"
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def exchange(self, request: bytes, within: float) -> Answer:
@@ -41,7 +46,7 @@ class _Connection:
         except BaseException:
             self.close()
             raise
-        if not keeps_alive:
+        if self._is_for_one or not keeps_alive:
             self.close()
         return answer
 
@@ -79,7 +84,7 @@ def request(
     message = _encode(method, path, host, headers or {})
 
     async def once() -> Answer:
-        connection = _Connection(port, address)
+        connection = _Connection(port, address, headers)
         try:
             return await connection.exchange(message, timeout)
         finally:
@@ -98,7 +103,7 @@ def send(
     message = _encode("GET", path, host, headers or {})
 
     async def sequence(share: int) -> Counter[str]:
-        connection = _Connection(port, "127.0.0.1")
+        connection = _Connection(port, "127.0.0.1", headers)
         counts: Counter[str] = Counter()
         try:
             for _ in range(share):
@@ -140,6 +145,7 @@ class Load:
         timeout: float = 10,
     ) -> None:
         self._port = port
+        self._headers = headers
         self._message = _encode("GET", path, host, headers or {})
         self._interval = connections / rate
         self._connections = connections
@@ -188,7 +194,7 @@ class Load:
 
     async def _worker(self, number: int) -> None:
         loop = background_loop()
-        connection = _Connection(self._port, "127.0.0.1")
+        connection = _Connection(self._port, "127.0.0.1", self._headers)
         due = loop.time() + self._interval * number / self._connections
         while not await self._stopped_before(due):
             await self._one(connection)

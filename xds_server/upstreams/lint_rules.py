@@ -200,9 +200,10 @@ def _limits(upstream: Upstream) -> Iterator[Said]:
     if limits.max_pending_requests == 0 and upstream.protocol == "http1":
         message = "no request may wait, not even for its connection to be opened: with http1 every request fails"
         yield Said(("limits", "max_pending_requests"), "no-pending-requests", message, "write 1 or more")
-    if limits.max_connections is not None and limits.max_connections < enabled:
-        message = f"each Envoy may open {limits.max_connections} connection(s), fewer than the {enabled} targets"
-        fix = "write at least one for each target: it counts in each Envoy for itself"
+    most = limits.max_connections
+    if most is not None and most < enabled and upstream.protocol != "tcp":
+        message = f"each target has one connection whatever the limit: each Envoy opens {enabled}, not {most}"
+        fix = f"write {enabled} or more, or limit requests instead: max_requests" + (": 0 lets none pass" * (most == 0))
         yield Said(("limits", "max_connections"), "connections-below-targets", message, fix)
 
 

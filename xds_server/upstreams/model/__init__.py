@@ -15,9 +15,10 @@ from xds_server.upstreams.model.scalars import RESERVED_NAME, format_duration
 from xds_server.upstreams.model.target import Locality, Target, TargetHealthCheck
 from xds_server.upstreams.model.tls import Tls
 from xds_server.upstreams.model.traffic import BackOff, HashKey, Limits, Retries, RetryBudget, SlowStart
-from xds_server.upstreams.model.upstream import HASHING, Algorithm, Upstream
+from xds_server.upstreams.model.upstream import EQUAL_SHARES, HASHING, Algorithm, Upstream
 
 __all__ = [
+    "EQUAL_SHARES",
     "HASHING",
     "RESERVED_NAME",
     "ActiveHealthCheck",

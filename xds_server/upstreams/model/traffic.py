@@ -64,8 +64,9 @@ class Limits(Definition):
     model_config = ConfigDict(json_schema_extra={"not": {"required": ["max_retries", "retry_budget"]}})
 
     max_connections: Count | None = None
-    """Connections to all targets; further requests wait (see `max_pending_requests`). With HTTP each target may have one
-    connection whatever the limit, so that 0 is as 1. Default: unlimited. Envoy: `max_connections`."""
+    """Connections to all targets; further requests wait (see `max_pending_requests`). With HTTP each target has one
+    connection whatever the limit, so that 0 is as 1: to let nothing pass write `max_requests: 0`. With plain TCP 0 lets
+    none pass. Default: unlimited. Envoy: `max_connections`."""
     max_pending_requests: Count | None = None
     """Requests waiting for a connection. 0 means that none may wait, not even for one that is being opened: with HTTP/1.1
     every request then fails. Default: unlimited.

@@ -27,6 +27,8 @@ from xds_server.upstreams.model.traffic_rules import (
 
 Algorithm = Literal["round-robin", "weighted-round-robin", "least-connections", "random", "ring-hash", "maglev"]
 HASHING = ("ring-hash", "maglev")
+EQUAL_SHARES = ("round-robin", "random")
+"""Those that no weight changes."""
 ENVOY_FIELDS_REFUSED = ("name", "type", "cluster_type", "eds_cluster_config", "load_assignment")
 """Fields of Envoy's Cluster that `envoy:` may not carry: they tie the cluster to its name and its endpoints."""
 _REFUSED_SPELLINGS = [
@@ -183,8 +185,10 @@ def contradictions(upstream: Upstream) -> Iterator[Problem]:
             if hostname in upstream.virtual_hosts[: index + 1]:
                 earlier = upstream.virtual_hosts.index(hostname)
                 about = ("hostnames", earlier - 1) if earlier else ("name",)
-                message = f"{hostname!r} is named twice (the upstream's name is one already)"
-                yield Problem(("hostnames", index), message, (about,))
+                why = (
+                    "host names are compared in lower case" if earlier else "the upstream's name is a host name already"
+                )
+                yield Problem(("hostnames", index), f"{hostname!r} is named twice: {why}", (about,))
     if isinstance(upstream.envoy, dict):
         for key in upstream.envoy:
             snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in key)

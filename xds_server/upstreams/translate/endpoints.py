@@ -11,7 +11,7 @@ from envoy.config.core.v3 import base_pb2, health_check_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 
 from xds_server.resolvers import Found, SrvAddress
-from xds_server.upstreams.model import Locality, Target, TargetHealthCheck, Upstream
+from xds_server.upstreams.model import EQUAL_SHARES, Locality, Target, TargetHealthCheck, Upstream
 from xds_server.upstreams.translate.host_names import endpoint_hostname
 from xds_server.upstreams.translate.localities import locality_weights, without_emptied
 from xds_server.upstreams.translate.messages import socket_address
@@ -28,7 +28,6 @@ _NO_SETTINGS = TargetHealthCheck()
 _STATUS = health_check_pb2.HealthStatus
 _MOST_PRIORITY = 128
 """The last one that Envoy knows."""
-_EQUAL_SHARES = ("round-robin", "random")
 # Envoy, not we, knows how many hosts its names resolve to: enough for this many in one priority.
 _MOST_RESOLVED_HOSTS = 10_000
 
@@ -129,7 +128,7 @@ def places_of(upstream: Upstream, target: Target, addresses: Addresses | None) -
     for place in places:
         if isinstance(place, SrvAddress):
             rank = (target.priority, ranks.index(place.priority))
-            weight = target.weight if upstream.algorithm in _EQUAL_SHARES else target.weight * max(1, place.weight)
+            weight = target.weight if upstream.algorithm in EQUAL_SHARES else target.weight * max(1, place.weight)
             yield Host(rank, locality, place.address, place.port, place.host, weight, target, place)
         elif isinstance(target.port, int):
             yield Host((target.priority, 0), locality, place, target.port, target.host, target.weight, target, place)

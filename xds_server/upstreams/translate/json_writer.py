@@ -6,7 +6,7 @@ neither replace, nor honour a `false`, nor report more than one mistake, nor kee
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from google.protobuf import json_format
@@ -61,8 +61,10 @@ def is_plain(kind: Any) -> bool:
 class JsonWriter:
     """Writes proto JSON over messages, and adds what is wrong with it to `problems`."""
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: list[Problem], refused: Mapping[str, Collection[str]] | None = None) -> None:
+        """`refused`: by message type, fields that whoever wrote another one cannot have meant."""
         self._problems = problems
+        self._refused = refused or {}
 
     def write(self, message: Any, given: Any, at: Location) -> None:
         """Write the fields of `given` over `message`; `at` is where `given` stands in the document."""
@@ -182,7 +184,8 @@ class JsonWriter:
         snake = re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", key)
         newer = newer_fields(kind.full_name)
         if snake not in newer:
-            known = sorted(newer | {field.name for field in kind.fields})
+            refused = self._refused.get(kind.full_name, ())
+            known = sorted((newer | {field.name for field in kind.fields}).difference(refused))
             self._complain(here, unknown_field(key, known))
         elif value is not None:
             try:

@@ -6,6 +6,7 @@ place of another. Fields newer than xds-protos are kept as the bytes that envoy-
 """
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, Final
 
 from envoy.config.cluster.v3 import cluster_pb2
@@ -60,6 +61,13 @@ _RESTS_ON: Final[Mapping[str, tuple[Location, ...]]] = {
     "cluster_type": (("resolve",),),
 }
 """Fields of the upstream without which the translated Cluster might not have the newer one."""
+_PANIC: Final = ("common_lb_config", "healthy_panic_threshold")
+_REFUSED: Final = [(name,) for name in ENVOY_FIELDS_REFUSED] + [_PANIC, *chain(*_SUPERSEDED.values())]
+_NEVER_MEANT: Final = {
+    "envoy.config.cluster.v3.Cluster": {str(path[0]) for path in _REFUSED if len(path) == 1},
+    "envoy.config.cluster.v3.Cluster.CommonLbConfig": {str(path[1]) for path in _REFUSED if len(path) == 2},
+}
+"""Fields that a misspelt one is not taken for, as they would be refused as well."""
 
 
 class OverrideError(ValueError):
@@ -79,13 +87,13 @@ def override(cluster: Any, envoy: Mapping[str, Any] | RawCluster) -> None:
     if isinstance(envoy, RawCluster):
         problems += _lay_raw(cluster, envoy)
     else:
-        JsonWriter(problems).write(cluster, envoy, _HERE)
+        JsonWriter(problems, _NEVER_MEANT).write(cluster, envoy, _HERE)
     problems += _superseded(cluster, envoy)
     common = cluster.common_lb_config
     if not common.HasField("healthy_panic_threshold") or common.healthy_panic_threshold.value != panic:
         # Which targets are sent to Envoy at all depends on it: panic reaches those that were taken out by hand.
         message = "'healthy_panic_threshold' cannot be changed here: set the upstream's on_all_unhealthy"
-        problems.append(Problem(_place(envoy, ("common_lb_config", "healthy_panic_threshold")), message))
+        problems.append(Problem(_place(envoy, _PANIC), message))
     if problems:
         raise OverrideError(problems)
 
