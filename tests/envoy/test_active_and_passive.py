@@ -1,7 +1,6 @@
 """Probes and ejection together, and how gently a target comes back."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,18 +12,6 @@ pytestmark = pytest.mark.envoy
 
 ACTIVE = {"path": "/healthz", "interval": "50ms", "timeout": "2s", "healthy_threshold": 1, "unhealthy_threshold": 1}
 PASSIVE = {"consecutive_errors": 3, "interval": "50ms", "ejection_time": "60s"}
-
-
-@pytest.fixture(scope="module")
-def rig() -> Iterator[ServedUpstreams]:
-    with ServedUpstreams("both") as started:
-        yield started
-
-
-@pytest.fixture
-def backends() -> Iterator[Backends]:
-    with Backends("a", "b", "c", "d") as started:
-        yield started
 
 
 def checks(**passive: Any) -> dict[str, Any]:

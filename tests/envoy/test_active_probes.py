@@ -18,12 +18,6 @@ pytestmark = pytest.mark.envoy
 SECTION = "Active health checks"
 
 
-@pytest.fixture(scope="module")
-def rig() -> Iterator[ServedUpstreams]:
-    with ServedUpstreams("probes") as started:
-        yield started
-
-
 @pytest.fixture
 def server() -> Iterator[ReceivingServer]:
     with ReceivingServer() as started:

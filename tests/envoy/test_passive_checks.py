@@ -1,7 +1,6 @@
 """Ejection by real requests that fail: what counts, for how long a target is left alone, and how many may be at once."""
 
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,18 +14,6 @@ pytestmark = pytest.mark.envoy
 
 SECTION = "Passive health checks"
 FOREVER = {"interval": "50ms", "ejection_time": "60s"}
-
-
-@pytest.fixture(scope="module")
-def rig() -> Iterator[ServedUpstreams]:
-    with ServedUpstreams("passive") as started:
-        yield started
-
-
-@pytest.fixture
-def backends() -> Iterator[Backends]:
-    with Backends("a", "b", "c", "d") as started:
-        yield started
 
 
 def checks(**passive: Any) -> dict[str, Any]:

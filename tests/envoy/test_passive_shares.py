@@ -1,6 +1,5 @@
 """Ejection by shares of failed requests and by comparison, where it is asked for."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import cycle
 from typing import Any
@@ -14,12 +13,6 @@ from xds_server.testing import Backend, Backends, Load
 pytestmark = pytest.mark.envoy
 
 SECTION = "Passive health checks"
-
-
-@pytest.fixture(scope="module")
-def rig() -> Iterator[ServedUpstreams]:
-    with ServedUpstreams("shares") as started:
-        yield started
 
 
 def served(rig: ServedUpstreams, servers: list[ReceivingServer], passive: dict[str, Any], ejected: int) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from refusals import problems
+from told import problems
 
 from xds_server.upstreams.model import Upstream
 from xds_server.upstreams.model.probe_values import payload_bytes, status_bounds

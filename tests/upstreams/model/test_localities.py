@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from refusals import problems
+from told import problems
 
 EU_A, EU_B = {"region": "eu", "zone": "eu-1a"}, {"region": "eu", "zone": "eu-1b"}
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from refusals import problems
+from told import problems
 
 from xds_server.upstreams.model import Upstream
 

@@ -1,6 +1,6 @@
 """Definitions that are written as JSON and read again are what they were."""
 
-from refusals import problems
+from told import problems
 
 from xds_server.upstreams.model import Document, Upstream
 
