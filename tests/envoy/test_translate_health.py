@@ -66,7 +66,7 @@ def test_proportional_spills_share_by_share(rig: ServedUpstreams, backends: Back
     rig.envoy.wait_for_endpoints(name, {a.address: "HEALTHY", b.address: "FAILED_ACTIVE_HC", c.address: "HEALTHY"})
     rig.envoy.wait_until(lambda: rig.send(name, 30)["c"])
     counts = rig.send(name, 300)
-    assert counts["a"] == pytest.approx(210, abs=30), "half the targets, times 140 %"
+    assert counts["a"] == pytest.approx(210, abs=40), "half the targets, times 140 %"
     assert counts["c"] == 300 - counts["a"]
 
 
