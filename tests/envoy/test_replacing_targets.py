@@ -172,11 +172,6 @@ def test_without_active_checks_there_is_no_overlap(rig: Rig, backends: Backends)
     assert overlaps(rig, "plain") == []
 
 
-PROBES: dict[str, Any] = {
-    "health_checks": {"active": {"path": "/healthz", "interval": "200ms", "timeout": "1s", "healthy_threshold": 1}}
-}
-
-
 @pytest.mark.feature("Active health checks", "a target's own probe port is edited under load without a failed request")
 def test_editing_the_probe_port_of_a_target(rig: Rig, backends: Backends) -> None:
     a, b, c, d = backends
@@ -186,16 +181,17 @@ def test_editing_the_probe_port_of_a_target(rig: Rig, backends: Backends) -> Non
         return {name: [target(a, health_check={"port": probe.port}), *more] for name, (_, *more) in before.items()}
 
     for name, targets in before.items():
-        rig.upstream(name, *targets, **PROBES)
+        rig.upstream(name, *targets, **CHECKED)
         rig.routes(name)
         rig.forwards(name)
     rig.serves("pair", a, b)
+    c.delay = d.delay = SLOW  # until the first probe at the new port is answered, Envoy uses the target no more
     with ExitStack() as stack:
-        loads: dict[str, Load] = {name: stack.enter_context(rig.load(name)) for name in before}
+        loads: dict[str, Load] = {name: stack.enter_context(rig.load(name, rate=100)) for name in before}
         for probe in (c, d):
             for name, targets in edited(probe).items():
-                rig.upstream(name, *targets, **PROBES)
-            rig.envoy.wait_until(lambda p=probe: p.probes >= 4, 10, "probes of both upstreams at the new port")
+                rig.upstream(name, *targets, **CHECKED)
+            rig.envoy.wait_until(lambda p=probe: p.count >= 4, 10, "probes of both upstreams at the new port")
             for name in before:
                 loads[name].wait_for(60)
     assert {name: dict(load.errors) for name, load in loads.items()} == {name: {} for name in loads}
