@@ -76,6 +76,9 @@ def test_a_passed_probe_returns_nobody_unless_asked_to(rig: ServedUpstreams, bac
 @pytest.mark.feature(
     "Active health checks", "with slow_start, a target that passes its probes again begins with a small share"
 )
+@pytest.mark.feature(
+    "Passive health checks", "an ejected target returns with its whole share at once, also with slow_start"
+)
 def test_a_returned_target_begins_with_a_small_share(rig: ServedUpstreams, backends: Backends) -> None:
     """One that was ejected does not: Envoy begins a window for new targets and for those that pass probes again."""
     a, b, c, d = backends

@@ -119,7 +119,7 @@ def test_local_errors_in_a_row(rig: ServedUpstreams, backends: Backends) -> None
             rig.envoy.wait_until(lambda: rig.send(name, 5) and rig.ejected(name))  # noqa: B023
 
 
-@pytest.mark.feature(SECTION, "error_statuses say which answers are errors, instead of all 5xx")
+@pytest.mark.feature(SECTION, "error_statuses, 429 for example, say which answers are errors, instead of all 5xx")
 def test_statuses_that_are_errors(rig: ServedUpstreams, backends: Backends) -> None:
     busy, missing, failing, refusing = backends
     busy.status, missing.status, failing.status = 429, 404, 500
