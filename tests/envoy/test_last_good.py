@@ -40,9 +40,8 @@ def test_hanging_probes(rig: Rig, backends: Backends) -> None:
         rig.upstream("other", target(b))
         rig.forwards("other")
         assert "hangs" not in rig.envoy.clusters(), "it is still warming"
-        changed = rig.envoy.stat("cluster_manager.cluster_modified")
         rig.upstream("other", target(b), connect_timeout="3s")
-        rig.envoy.wait_until(lambda: rig.envoy.stat("cluster_manager.cluster_modified") > changed, 10, "its change")
+        rig.uses("other", connect_timeout="3s")
         assert rig.ask("other").backend == "b"
         assert "hangs" not in rig.envoy.clusters()
     finally:

@@ -157,6 +157,38 @@ def test_disabled_and_removed_are_over_at_once(rig: Rig, backends: Backends) -> 
     assert overlaps(rig, "disabled") == []
 
 
+@pytest.mark.feature(
+    "Target states",
+    "the only target drained as another is added: 503 until its first probe, as is told; not in two edits, or with send-all",
+)
+def test_draining_the_only_target(rig: Rig, backends: Backends) -> None:
+    """A draining target gets nothing new, and the new one nothing before it was probed: then there is nobody."""
+    a, b, *_ = backends
+    kinds: dict[str, dict[str, Any]] = {"drained": {}, "in-two": {}, "all": {"on_all_unhealthy": "send-all"}}
+    for name, fields in kinds.items():
+        rig.upstream(name, target(a), **CHECKED, **fields)
+        rig.serves(name, a)
+        rig.routes(name)
+    b.delay = SLOW
+    with ExitStack() as stack:
+        loads = {name: stack.enter_context(rig.load(name, rate=100)) for name in kinds}
+        rig.upstream("in-two", target(a), target(b), **CHECKED)
+        rig.serves("in-two", a, b)
+        for name, fields in kinds.items():
+            loads[name].wait_for(10)
+            rig.upstream(name, target(a, state="draining"), target(b), **CHECKED, **fields)
+        for name in kinds:
+            rig.serves(name, *([b] if name == "all" else [a, b]), a="DRAINING")
+            loads[name].wait_for(8)
+    assert {name: set(load.errors) for name, load in loads.items()} == {
+        "drained": {"503 no healthy upstream"},
+        "in-two": set(),
+        "all": set(),
+    }
+    told = {event["name"]: event["drops"] for event in rig.server.events("definition.applied")}
+    assert (told["drained"], told["all"]) == ("requests while no new target has passed its first probe", "")
+
+
 @pytest.mark.feature("Target states", "without active checks replaced targets go at once, and no request fails")
 def test_without_active_checks_there_is_no_overlap(rig: Rig, backends: Backends) -> None:
     a, b, *_ = backends

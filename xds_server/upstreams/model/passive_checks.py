@@ -77,10 +77,11 @@ class PassiveHealthCheck(Definition):
     """Up to this is added to each ejection, at random, so that targets do not return at once. Default: 0s.
     Envoy: `max_ejection_time_jitter`."""
     max_ejection_percent: Percent | None = None
-    """Share of the targets that may be ejected at once, in percent. Default: 100 with passive checks alone, 50 together
-    with active checks. With passive checks alone all targets are used when all are ejected, unless
-    `on_all_unhealthy: fail` is written: then a single failing URL can have every target ejected and answered by 503.
-    Envoy: `max_ejection_percent`."""
+    """Share of the targets that may be ejected at once, in percent. Beside active checks, those that fail their probes come on
+    top: of two targets, one down and one ejected, none is left, unless `on_all_unhealthy: send-all` is written. With passive
+    checks alone all targets are used when all are ejected, unless `on_all_unhealthy: fail` is written: then a single
+    failing URL can have every target ejected and answered by 503.
+    Default: 100 with passive checks alone, 50 together with active checks. Envoy: `max_ejection_percent`."""
     uneject_on_passed_probe: StrictBool = False
     """true: a passed probe returns an ejected target at once. A target whose probes pass while its requests fail then goes
     in and out with each probe. Default: false. Envoy: `successful_active_health_check_uneject_host`."""
