@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from receiving_server import ReceivingServer
-from served_upstreams import ServedUpstreams, target
+from served_upstreams import AT_ONCE, ServedUpstreams, target
 
 from xds_server.testing import Backend, Backends, Load
 
@@ -66,14 +66,17 @@ def test_the_rate_of_success(rig: ServedUpstreams) -> None:
 def test_statistics_eject_nobody_unasked(rig: ServedUpstreams) -> None:
     with Backends(*"abcd") as backends, ReceivingServer(status=cycle([500, 200])) as half, Backend("e") as refusing:
         refusing.close()
-        judged = {"interval": "3s", "ejection_time": "60s"}
+        judged = {"interval": "500ms", "ejection_time": "60s"}
+        # Fewer requests are enough for a judgement, which Envoy gives all the same.
+        fields: dict[str, Any] = {"envoy": {**AT_ONCE, "outlier_detection": {"success_rate_request_volume": 10}}}
         targets = [target(each) for each in backends]
         answers, local = rig.serve_all(
             [
-                {"targets": [*targets, target(half)], "health_checks": {"passive": judged}},
+                {"targets": [*targets, target(half)], "health_checks": {"passive": judged}, **fields},
                 {
                     "targets": [*targets, target(refusing)],
                     "health_checks": {"passive": {**judged, "consecutive_local_errors": 1_000_000}},
+                    **fields,
                 },
             ]
         )
@@ -81,7 +84,7 @@ def test_statistics_eject_nobody_unasked(rig: ServedUpstreams) -> None:
         for name, detected in seen.items():
             # It sees that one is worse than the others, and leaves it at that.
             rig.envoy.wait_until(
-                lambda: rig.send(name, 500, connections=4) and rig.stat(name, f"outlier_detection.{detected}"),  # noqa: B023
+                lambda: rig.send(name, 100, connections=4) and rig.stat(name, f"outlier_detection.{detected}"),  # noqa: B023
                 40,
             )
         assert rig.ejected(answers) == rig.ejected(local) == 0

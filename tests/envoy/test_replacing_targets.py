@@ -14,9 +14,9 @@ from xds_server.testing import Backend, Backends, Load
 
 pytestmark = pytest.mark.envoy
 
-# An overlap of 2 s, in which probes of a slow target take 0.2 s.
+# An overlap of 3 s, in which probes of a slow target take 0.2 s.
 CHECKED: dict[str, Any] = {
-    "health_checks": {"active": {"path": "/probe", "interval": "200ms", "timeout": "1s", "healthy_threshold": 1}}
+    "health_checks": {"active": {"path": "/probe", "interval": "200ms", "timeout": "2s", "healthy_threshold": 1}}
 }
 SLOW = 0.2
 

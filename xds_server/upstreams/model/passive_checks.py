@@ -53,7 +53,9 @@ class PassiveHealthCheck(Definition):
     consecutive_local_errors: PositiveCount | None = None
     """Connections in a row that cannot be opened, after which a target is ejected. With it, the other counts are of answers
     alone, and requests that time out or whose connection breaks are in none of them: only `failure_percentage` and
-    `success_rate` see these, which then judge answers and the rest each for itself. From 1. Default: not counted apart.
+    `success_rate` see these, which then judge answers and the rest each for itself, and count the connection that was
+    opened as a success. So half of what they see fails at most: write a `threshold` of 50 or less. From 1.
+    Default: not counted apart.
     Envoy: `split_external_local_origin_errors`, `consecutive_local_origin_failure`."""
     error_statuses: Statuses = ()
     """Status codes that count as errors, or ranges such as 500-599, instead of all 5xx. Default: all 5xx.
