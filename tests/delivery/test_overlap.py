@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xds_server.delivery.overlap import History, Plan, length, plan
+from xds_server.delivery.overlap import History, Plan, leaves_unserved, length, plan
 from xds_server.upstreams.model import ActiveHealthCheck, Upstream
 from xds_server.upstreams.translate import enabled_hosts
 
@@ -98,6 +98,37 @@ def test_what_is_taken_out_by_hand_is_not_kept() -> None:
         u.edit(210, A)  # as the timer does when an overlap is over
         assert u.edit(300, B) == {"10.0.0.1"}
         assert u.edit(300.5, {**A, **out}, B) == set(), "nor any longer"
+
+
+def test_what_is_taken_out_by_hand_leaves_requests_unserved_until_the_others_are_proven() -> None:
+    drained = {**A, "state": "draining"}
+    for fields, unserved in (({}, True), ({"on_all_unhealthy": "send-all"}, False)):
+        u = Upstreams(**fields)
+        u.edit(0, A)
+        assert not u.plan.is_unserved, "nothing served before"
+        u.edit(100, drained, B)
+        assert u.plan.is_unserved == unserved
+        u.edit(100.5, drained, B, description="words")
+        assert not u.plan.is_unserved, "by no doing of this edit"
+        u.edit(200, drained, {**B, "state": "disabled"}, C)
+        assert u.plan.is_unserved == unserved
+    u = Upstreams()
+    for now, targets in enumerate(([A], [A, B], [A, B], [drained, B])):
+        u.edit(100 * now, *targets)
+        assert not u.plan.is_unserved, "one after the other"
+    u.edit(500, drained, {**B, "state": "draining"})
+    assert not u.plan.is_unserved, "it does not wait for anything"
+
+
+def test_which_edits_leave_requests_unserved() -> None:
+    def of(checks: dict[str, Any], *targets: dict[str, Any]) -> Upstream:
+        return Upstream.model_validate({"name": "u", "health_checks": checks, "targets": targets})
+
+    drained = {**A, "state": "draining"}
+    assert leaves_unserved(of(ACTIVE, A), of(ACTIVE, drained, B))
+    assert not leaves_unserved(of(ACTIVE, A), of(ACTIVE, B)), "the old one stays"
+    assert not leaves_unserved(of(ACTIVE, A), of({}, drained, B))
+    assert not leaves_unserved(of({}, A), of(ACTIVE, drained, B)), "what has no checks serves until what has is warm"
 
 
 def test_what_was_out_before_is_not_kept() -> None:

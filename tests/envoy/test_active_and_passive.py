@@ -1,7 +1,6 @@
 """Probes and ejection together, and how gently a target comes back."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,18 +12,6 @@ pytestmark = pytest.mark.envoy
 
 ACTIVE = {"path": "/healthz", "interval": "50ms", "timeout": "2s", "healthy_threshold": 1, "unhealthy_threshold": 1}
 PASSIVE = {"consecutive_errors": 3, "interval": "50ms", "ejection_time": "60s"}
-
-
-@pytest.fixture(scope="module")
-def rig() -> Iterator[ServedUpstreams]:
-    with ServedUpstreams("both") as started:
-        yield started
-
-
-@pytest.fixture
-def backends() -> Iterator[Backends]:
-    with Backends("a", "b", "c", "d") as started:
-        yield started
 
 
 def checks(**passive: Any) -> dict[str, Any]:
@@ -87,32 +74,17 @@ def test_a_passed_probe_returns_nobody_unless_asked_to(rig: ServedUpstreams, bac
 
 
 @pytest.mark.feature(
-    "Active health checks", "with slow_start, a target that passes its probes again begins with a small share"
+    "Passive health checks", "an ejected target returns with its whole share at once, also with slow_start"
 )
-def test_a_returned_target_begins_with_a_small_share(rig: ServedUpstreams, backends: Backends) -> None:
-    """One that was ejected does not: Envoy begins a window for new targets and for those that pass probes again."""
-    a, b, c, d = backends
-    window = {"slow_start": {"window": "4s"}}
-    a.healthy, c.status = False, 500
+def test_an_ejected_target_returns_with_its_whole_share(rig: ServedUpstreams, backends: Backends) -> None:
+    """Envoy begins a window for new targets, and for those that pass their probes again."""
+    a, b, *_ = backends
     passive = checks(ejection_time="1s", max_ejection_percent=50)
-    probed, ejected = rig.serve_all(
-        [
-            {"targets": [target(a), target(b)], "health_checks": {"active": ACTIVE}, **window},
-            {"targets": [target(c), target(d)], "health_checks": passive, **window},
-        ]
-    )
-    new = time.monotonic()
-    rig.envoy.wait_until(lambda: time.monotonic() - new > 4.2, what="the end of the window that all of them begin with")
-    rig.envoy.wait_until(lambda: rig.send(ejected, 10) and rig.ejected(ejected) == 1)
-    a.healthy, c.status = True, 200
-    shares: list[int] = []
-    rig.envoy.wait_until(lambda: not shares.append(rig.send(probed, 100)["a"]) and shares[-1] >= 45)
-    rig.envoy.wait_until(lambda: rig.ejected(ejected) == 0)
-    first = next(share for share in shares if share)
-    assert first <= 33, shares
-    assert any(first < share < 45 for share in shares), shares
-    c.status = 500
-    rig.envoy.wait_until(lambda: rig.send(ejected, 10) and rig.ejected(ejected) == 1)
-    c.status = 200
-    rig.envoy.wait_until(lambda: rig.send(ejected, 10)["c"])
-    assert 40 <= rig.send(ejected, 100)["c"] <= 60
+    name = rig.serve([target(a), target(b)], health_checks=passive, slow_start={"window": "3s"})
+    old = time.monotonic() + 3
+    rig.envoy.wait_until(lambda: time.monotonic() > old, what="the end of the window that both begin with")
+    a.status = 500
+    rig.envoy.wait_until(lambda: rig.send(name, 10) and rig.ejected(name) == 1)
+    a.status = 200
+    rig.envoy.wait_until(lambda: rig.send(name, 10)["a"])
+    assert 40 <= rig.send(name, 100)["a"] <= 60

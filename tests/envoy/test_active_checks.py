@@ -1,6 +1,5 @@
 """When probes are sent, and what follows from them: who is used, taken out, returned and removed."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,18 +12,6 @@ pytestmark = pytest.mark.envoy
 
 SECTION = "Active health checks"
 FAST = {"path": "/healthz", "interval": "50ms", "timeout": "2s", "healthy_threshold": 1, "unhealthy_threshold": 2}
-
-
-@pytest.fixture(scope="module")
-def rig() -> Iterator[ServedUpstreams]:
-    with ServedUpstreams("active") as started:
-        yield started
-
-
-@pytest.fixture
-def backends() -> Iterator[Backends]:
-    with Backends("a", "b", "c", "d") as started:
-        yield started
 
 
 def checks(**active: Any) -> dict[str, Any]:

@@ -18,12 +18,6 @@ pytestmark = pytest.mark.envoy
 SECTION = "Active health checks"
 
 
-@pytest.fixture(scope="module")
-def rig() -> Iterator[ServedUpstreams]:
-    with ServedUpstreams("probes") as started:
-        yield started
-
-
 @pytest.fixture
 def server() -> Iterator[ReceivingServer]:
     with ReceivingServer() as started:
@@ -150,15 +144,21 @@ def test_http_probes_of_plain_tcp(rig: ServedUpstreams, server: ReceivingServer)
 
 
 @pytest.mark.feature(
-    SECTION, "a grpc probe asks grpc.health.v1 for the service, with headers as metadata, and wants SERVING"
+    SECTION, "a grpc probe asks grpc.health.v1 for the service, with a Host and headers as metadata, and wants SERVING"
 )
 def test_grpc_probes(rig: ServedUpstreams) -> None:
     with ExitStack() as stack:
-        good, bad = (stack.enter_context(GrpcHealth(serving)) for serving in (True, False))
-        probe = {"type": "grpc", "service": "shop.v1.Orders", "headers": {"X-Probe": "1"}}
+        good, bad, plain = (stack.enter_context(GrpcHealth(serving)) for serving in (True, False, True))
+        probe = {"type": "grpc", "service": "shop.v1.Orders", "host": "probe.example", "headers": {"X-Probe": "1"}}
         fields: dict[str, Any] = {"protocol": "http2", "health_checks": probed_by(**probe)}
-        judged(rig, ({"targets": [target(good)], **fields}, True), ({"targets": [target(bad)], **fields}, False))
-        assert good.asked == {(b"shop.v1.Orders", "1")}
+        *_, name = judged(
+            rig,
+            ({"targets": [target(good)], **fields}, True),
+            ({"targets": [target(bad)], **fields}, False),
+            ({"targets": [target(plain)], "protocol": "http2", "health_checks": probed_by(type="grpc")}, True),
+        )
+        assert good.asked == {(b"shop.v1.Orders", "probe.example", "1")}
+        assert plain.asked == {(b"", name, "")}
 
 
 @pytest.mark.parametrize(("protocol", "first"), [("http1", b"GET /healthz HTTP/1.1"), ("http2", b"PRI * HTTP/2.0")])

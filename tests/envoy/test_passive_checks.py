@@ -1,13 +1,13 @@
 """Ejection by real requests that fail: what counts, for how long a target is left alone, and how many may be at once."""
 
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from probed_servers import Hangup
 from served_upstreams import ServedUpstreams, target
+from told import lints
 
 from xds_server.testing import Backend, Backends, Load
 
@@ -15,18 +15,6 @@ pytestmark = pytest.mark.envoy
 
 SECTION = "Passive health checks"
 FOREVER = {"interval": "50ms", "ejection_time": "60s"}
-
-
-@pytest.fixture(scope="module")
-def rig() -> Iterator[ServedUpstreams]:
-    with ServedUpstreams("passive") as started:
-        yield started
-
-
-@pytest.fixture
-def backends() -> Iterator[Backends]:
-    with Backends("a", "b", "c", "d") as started:
-        yield started
 
 
 def checks(**passive: Any) -> dict[str, Any]:
@@ -109,6 +97,10 @@ def test_gateway_errors_in_a_row(rig: ServedUpstreams, backends: Backends) -> No
 
 
 @pytest.mark.feature(SECTION, "connections in a row that cannot be opened are counted apart from answers")
+@pytest.mark.feature(
+    SECTION,
+    "counted apart, timeouts are half of a target's requests at most: failure_percentage sees them from 50 down",
+)
 def test_local_errors_in_a_row(rig: ServedUpstreams, backends: Backends) -> None:
     refusing, failing, slow, _ = backends
     refusing.close()
@@ -116,23 +108,35 @@ def test_local_errors_in_a_row(rig: ServedUpstreams, backends: Backends) -> None
     slow.delay = 5
     local = {"consecutive_errors": 1000, "consecutive_local_errors": 3}
     answers = {"consecutive_errors": 3, "consecutive_local_errors": 1000}
-    shares = {"threshold": 50, "minimum_hosts": 1, "request_volume": 5}
     with Hangup() as broken:
         for backend, fields, by_local, by_answers in (
             (refusing, {}, True, False),
             (failing, {}, False, True),
             # Each of these begins with a connection that could be opened, which begins the counting anew.
             (broken, {}, False, False),
-            (slow, {"timeout": "20ms"}, False, False),
+            (slow, {"timeout": "50ms"}, False, False),
         ):
             assert ejects(rig, backend, fields=fields, **local) == by_local
             assert ejects(rig, backend, fields=fields, **answers) == by_answers
-            passive = checks(**local, failure_percentage=shares, max_ejection_percent=100)
-            name = rig.serve([target(backend)], health_checks=passive, **fields)
-            rig.envoy.wait_until(lambda: rig.send(name, 5) and rig.ejected(name))  # noqa: B023
+            # Nor is that connection lost on the shares: what fails behind it is half of all.
+            wholly = by_local or by_answers
+            upstreams = [by_share(backend, threshold, **fields) for threshold in (40, 85)]
+            low, high = rig.serve_all(upstreams)
+            wanted = {low: 1, high: int(wholly)}
+            rig.envoy.wait_until(lambda: {n: rig.send(n, 5) and rig.ejected(n) for n in wanted} == wanted)  # noqa: B023
+            assert lints(**upstreams[1]) == ["ejection-of-the-only-target", "timeouts-uncounted"]
+            assert lints(**upstreams[0]) == ["ejection-of-the-only-target"]
 
 
-@pytest.mark.feature(SECTION, "error_statuses say which answers are errors, instead of all 5xx")
+def by_share(backend: Any, threshold: int, **fields: Any) -> dict[str, Any]:
+    """An upstream whose only target is ejected for its share of failures, and connections are counted apart."""
+    shares = {"threshold": threshold, "minimum_hosts": 1, "request_volume": 5}
+    in_a_row = {"consecutive_errors": 1000, "consecutive_local_errors": 1000}
+    passive = checks(**in_a_row, failure_percentage=shares, interval="500ms")
+    return {"targets": [target(backend)], "health_checks": passive, **fields}
+
+
+@pytest.mark.feature(SECTION, "error_statuses, 429 for example, say which answers are errors, instead of all 5xx")
 def test_statuses_that_are_errors(rig: ServedUpstreams, backends: Backends) -> None:
     busy, missing, failing, refusing = backends
     busy.status, missing.status, failing.status = 429, 404, 500

@@ -13,12 +13,6 @@ SECTION = "Active health checks"
 SNI = {"ca_file": CA_FILE, "sni": "payments.internal"}
 
 
-@pytest.fixture(scope="module")
-def rig() -> Iterator[ServedUpstreams]:
-    with ServedUpstreams("tls-probes") as started:
-        yield started
-
-
 @pytest.fixture
 def server() -> Iterator[ReceivingServer]:
     with ReceivingServer() as started:

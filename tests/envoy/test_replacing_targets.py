@@ -14,9 +14,9 @@ from xds_server.testing import Backend, Backends, Load
 
 pytestmark = pytest.mark.envoy
 
-# An overlap of 2 s, in which probes of a slow target take 0.2 s.
+# An overlap of 3 s, in which probes of a slow target take 0.2 s.
 CHECKED: dict[str, Any] = {
-    "health_checks": {"active": {"path": "/probe", "interval": "200ms", "timeout": "1s", "healthy_threshold": 1}}
+    "health_checks": {"active": {"path": "/probe", "interval": "200ms", "timeout": "2s", "healthy_threshold": 1}}
 }
 SLOW = 0.2
 
@@ -157,6 +157,38 @@ def test_disabled_and_removed_are_over_at_once(rig: Rig, backends: Backends) -> 
     assert overlaps(rig, "disabled") == []
 
 
+@pytest.mark.feature(
+    "Target states",
+    "the only target drained as another is added: 503 until its first probe, as is told; not in two edits, or with send-all",
+)
+def test_draining_the_only_target(rig: Rig, backends: Backends) -> None:
+    """A draining target gets nothing new, and the new one nothing before it was probed: then there is nobody."""
+    a, b, *_ = backends
+    kinds: dict[str, dict[str, Any]] = {"drained": {}, "in-two": {}, "all": {"on_all_unhealthy": "send-all"}}
+    for name, fields in kinds.items():
+        rig.upstream(name, target(a), **CHECKED, **fields)
+        rig.serves(name, a)
+        rig.routes(name)
+    b.delay = SLOW
+    with ExitStack() as stack:
+        loads = {name: stack.enter_context(rig.load(name, rate=100)) for name in kinds}
+        rig.upstream("in-two", target(a), target(b), **CHECKED)
+        rig.serves("in-two", a, b)
+        for name, fields in kinds.items():
+            loads[name].wait_for(10)
+            rig.upstream(name, target(a, state="draining"), target(b), **CHECKED, **fields)
+        for name in kinds:
+            rig.serves(name, *([b] if name == "all" else [a, b]), a="DRAINING")
+            loads[name].wait_for(8)
+    assert {name: set(load.errors) for name, load in loads.items()} == {
+        "drained": {"503 no healthy upstream"},
+        "in-two": set(),
+        "all": set(),
+    }
+    told = {event["name"]: event["drops"] for event in rig.server.events("definition.applied")}
+    assert (told["drained"], told["all"]) == ("requests while no new target has passed its first probe", "")
+
+
 @pytest.mark.feature("Target states", "without active checks replaced targets go at once, and no request fails")
 def test_without_active_checks_there_is_no_overlap(rig: Rig, backends: Backends) -> None:
     a, b, *_ = backends
@@ -172,11 +204,6 @@ def test_without_active_checks_there_is_no_overlap(rig: Rig, backends: Backends)
     assert overlaps(rig, "plain") == []
 
 
-PROBES: dict[str, Any] = {
-    "health_checks": {"active": {"path": "/healthz", "interval": "200ms", "timeout": "1s", "healthy_threshold": 1}}
-}
-
-
 @pytest.mark.feature("Active health checks", "a target's own probe port is edited under load without a failed request")
 def test_editing_the_probe_port_of_a_target(rig: Rig, backends: Backends) -> None:
     a, b, c, d = backends
@@ -186,16 +213,17 @@ def test_editing_the_probe_port_of_a_target(rig: Rig, backends: Backends) -> Non
         return {name: [target(a, health_check={"port": probe.port}), *more] for name, (_, *more) in before.items()}
 
     for name, targets in before.items():
-        rig.upstream(name, *targets, **PROBES)
+        rig.upstream(name, *targets, **CHECKED)
         rig.routes(name)
         rig.forwards(name)
     rig.serves("pair", a, b)
+    c.delay = d.delay = SLOW  # until the first probe at the new port is answered, Envoy uses the target no more
     with ExitStack() as stack:
-        loads: dict[str, Load] = {name: stack.enter_context(rig.load(name)) for name in before}
+        loads: dict[str, Load] = {name: stack.enter_context(rig.load(name, rate=100)) for name in before}
         for probe in (c, d):
             for name, targets in edited(probe).items():
-                rig.upstream(name, *targets, **PROBES)
-            rig.envoy.wait_until(lambda p=probe: p.probes >= 4, 10, "probes of both upstreams at the new port")
+                rig.upstream(name, *targets, **CHECKED)
+            rig.envoy.wait_until(lambda p=probe: p.count >= 4, 10, "probes of both upstreams at the new port")
             for name in before:
                 loads[name].wait_for(60)
     assert {name: dict(load.errors) for name, load in loads.items()} == {name: {} for name in loads}

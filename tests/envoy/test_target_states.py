@@ -1,7 +1,5 @@
 """What a target gets in each of its states, whatever checks there are, and what becomes of requests that it is answering."""
 
-import contextlib
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -9,8 +7,9 @@ from typing import Any
 
 import pytest
 from rig import Rig, target
+from streams import Stream
 
-from xds_server.testing import Answer, Backend, Backends
+from xds_server.testing import Backends
 
 pytestmark = pytest.mark.envoy
 
@@ -129,33 +128,6 @@ def test_unhealthy_by_hand_returns_at_once(rig: Rig, backends: Backends) -> None
     assert a.probes == 1
 
 
-class Stream:
-    """A request whose answer comes event by event, for seconds."""
-
-    def __init__(self, rig: Rig, host: str, backend: Backend, events: int) -> None:
-        self.host, self.backend, self._events = host, backend, events
-        self._answers: list[Answer] = []
-        self._thread = threading.Thread(target=self._read, args=(rig,), daemon=True)
-        before = backend.active
-        self._thread.start()
-        rig.envoy.wait_until(lambda: backend.active > before, 10, f"the stream of {host}")
-
-    def _read(self, rig: Rig) -> None:
-        with contextlib.suppress(EOFError, OSError):
-            self._answers.append(rig.ask(self.host, f"/stream?chunks={self._events}&every=0.1"))
-
-    @property
-    def is_running(self) -> bool:
-        return self._thread.is_alive()
-
-    def assert_complete(self) -> None:
-        """Every event came, in order."""
-        self._thread.join(30)
-        assert [answer.status for answer in self._answers] == [200], self.host
-        (answer,) = self._answers
-        assert answer.body.decode().splitlines() == [f"{self.backend.name} {n}" for n in range(self._events)], self.host
-
-
 GOING: dict[str, dict[str, Any] | None] = {
     "draining": {"state": "draining"},
     "disabled": {"state": "disabled"},
@@ -192,7 +164,7 @@ def test_streams_are_finished(rig: Rig) -> None:
         for way, kind in ways:
             rig.routes(f"stream-{way}-{kind}")
             rig.forwards(f"stream-{way}-{kind}")
-        streams = [Stream(rig, f"stream-{way}-{kind}", backends[f"{way}-{kind}"], 60) for way, kind in ways]
+        streams = [Stream(rig, f"stream-{way}-{kind}", backends[f"{way}-{kind}"]) for way, kind in ways]
         write(1)
         for stream in streams:
             rig.envoy.wait_until(lambda s=stream: third.address in rig.envoy.endpoints(s.host), 10, stream.host)
@@ -203,12 +175,11 @@ def test_streams_are_finished(rig: Rig) -> None:
         removed = backends["removed-both"].address
         rig.envoy.wait_until(lambda: removed not in rig.envoy.endpoints("stream-removed-both"), 10, "its removal")
         rig.envoy.wait_until(lambda: all(rig.send(s.host, 1)["other"] for s in streams), 10, "the other target")
-        assert all(stream.is_running for stream in streams), "all of it happened in the middle of the streams"
         for stream in streams:
             stream.backend.reset()
             assert rig.send(stream.host, 5) == {"other": 5}, "nothing new where a stream runs"
         for stream in streams:
-            stream.assert_complete()
+            stream.end()
             assert stream.backend.count == 0
 
 
@@ -218,19 +189,18 @@ def test_a_drain_with_a_deadline(rig: Rig, backends: Backends) -> None:
     rig.upstream("deadline", target(a))
     rig.serves("deadline", a)
     rig.routes("deadline")
-    stream = Stream(rig, "deadline", a, 60)
-    deadline = datetime.now(UTC) + timedelta(seconds=3)
-    until = deadline.isoformat()
-    rig.upstream("deadline", target(a, state="draining", drain_until=until), target(b))
+    stream = Stream(rig, "deadline", a)
+    far = datetime.now(UTC) + timedelta(hours=1)
+    rig.upstream("deadline", target(a, state="draining", drain_until=far.isoformat()), target(b))
     rig.serves("deadline", a, b, a="DRAINING")
-    assert datetime.now(UTC) < deadline
-    edits = len(rig.server.events("definitions.loaded"))
+    edits = len(rig.server.events("definitions.loaded")) + 1
+    deadline = datetime.now(UTC) + timedelta(seconds=2)
+    rig.upstream("deadline", target(a, state="draining", drain_until=deadline.isoformat()), target(b))
     rig.serves("deadline", b)
     assert datetime.now(UTC) >= deadline
-    assert stream.is_running
     assert len(rig.server.events("definitions.loaded")) == edits, "nobody edited anything"
     assert [event["name"] for event in rig.server.events("drain.ended")] == ["deadline"]
     a.reset()
     assert rig.send("deadline", 5) == {"b": 5}
-    stream.assert_complete()
+    stream.end()
     assert a.count == 0

@@ -1,5 +1,6 @@
 """Who gets the requests: algorithms, weights, states and hashing, as the real Envoy carries them out."""
 
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -66,6 +67,7 @@ def test_all_weights_zero_is_503(envoy: TranslatedEnvoy, backends: Backends) -> 
     assert send(envoy.port("public"), "zero", 6) == {"503": 6}
 
 
+@pytest.mark.feature("Load balancing", "an upstream without targets is answered with 503")
 def test_no_targets_is_503(envoy: TranslatedEnvoy) -> None:
     serve(envoy, "nothing", [])
     assert send(envoy.port("public"), "nothing", 3) == {"503": 3}
@@ -92,6 +94,21 @@ def test_random_uses_every_target(envoy: TranslatedEnvoy, backends: Backends) ->
     assert any(one == next_one for one, next_one in pairwise(order))
 
 
+WINDOW = 3.0
+STARTS: dict[str, dict[str, Any]] = {
+    "slow": {"slow_start": {"window": f"{WINDOW}s"}},
+    "least": {"slow_start": {"window": f"{WINDOW}s"}, "algorithm": "least-connections"},
+    "floor": {"slow_start": {"window": f"{WINDOW}s", "min_weight_percent": 90}},
+    "eager": {"slow_start": {"window": f"{WINDOW}s", "aggression": 100}},
+}
+
+
+def most(requests: int, since: float) -> float:
+    """Requests of so many that one of three targets may have had by now, in a window that began at a time: with 5 to spare."""
+    weight = max(0.1, (time.monotonic() - since) / WINDOW)
+    return requests * weight / (2 + weight) + 5
+
+
 @pytest.mark.feature(
     "Load balancing", "slow start: the share of a new target and of a recovered one grows over the window"
 )
@@ -99,34 +116,35 @@ def test_random_uses_every_target(envoy: TranslatedEnvoy, backends: Backends) ->
 def test_slow_start_gives_new_and_recovered_targets_less(envoy: TranslatedEnvoy, backends: Backends) -> None:
     a, b, c = (target(backends, name) for name in "abc")
     probed = {"active": {"path": "/healthz", "interval": "50ms", "healthy_threshold": 1, "unhealthy_threshold": 1}}
-    kinds: dict[str, dict[str, Any]] = {"slow": {}, "floor": {"min_weight_percent": 90}, "eager": {"aggression": 100}}
+    sick = {"name": "sick", "targets": [a, b, c], "health_checks": probed, **STARTS["slow"]}
 
-    def put(*new: dict[str, Any]) -> None:
-        upstreams = [
-            {"name": name, "targets": [a, b, *new], "slow_start": {"window": "4s", **more}}
-            for name, more in kinds.items()
-        ]
-        sick = {"name": "sick", "targets": [a, b, c], "slow_start": {"window": "4s"}, "health_checks": probed}
+    def put(*new: dict[str, Any]) -> float:
+        began = time.monotonic()
+        upstreams = [{"name": name, "targets": [a, b, *new], **fields} for name, fields in STARTS.items()]
         envoy.serve_with_gateways({"upstreams": [*upstreams, sick]})
+        return began
 
-    put()
+    def share(name: str) -> int:
+        return send(envoy.port("public"), name, 60)["c"]
+
     backends["c"].healthy = False
+    put()
+    old = time.monotonic() + WINDOW
     envoy.envoy.wait_until(lambda: "FAILED_ACTIVE_HC" in envoy.envoy.endpoints("sick").values())
-    with Load(envoy.port("public"), "slow", rate=100) as load:
-        load.wait_for(450)  # 4.5 s: a and b are no longer new
+    envoy.envoy.wait_until(lambda: time.monotonic() > old, what="the end of the window of a and b")
+    recovered = time.monotonic()
     backends["c"].healthy = True
     envoy.envoy.wait_until(lambda: "FAILED_ACTIVE_HC" not in envoy.envoy.endpoints("sick").values())
-    recovered = send(envoy.port("public"), "sick", 60)
-    put(c)
-    envoy.envoy.wait_until(lambda: all(len(envoy.envoy.endpoints(name)) == 3 for name in kinds))
-    new = {name: send(envoy.port("public"), name, 60)["c"] for name in kinds}
-    # A third, 20 of 60, without slow start; 12 at half of the window.
-    assert 0 < recovered["c"] < 12
-    assert 0 < new["slow"] < 12
-    assert new["floor"] > 15
-    assert new["eager"] > 15
+    assert 0 < share("sick") <= most(60, recovered)
+    new = put(c)
+    envoy.envoy.wait_until(lambda: all(len(envoy.envoy.endpoints(name)) == 3 for name in STARTS))
+    for name in ("slow", "least"):
+        assert 0 < share(name) <= most(60, new), name
+    for name in ("floor", "eager"):
+        assert share(name) > 15, name  # a third is 20
     for name in ("slow", "sick"):
-        envoy.envoy.wait_until(lambda name=name: send(envoy.port("public"), name, 30)["c"] == 10)
+        envoy.envoy.wait_until(lambda name=name: share(name) == 20)
+    envoy.envoy.wait_until(lambda: share("least") >= 12, what="about a third, at random while all are idle")
 
 
 def test_a_target_resolved_by_envoy(envoy: TranslatedEnvoy, backends: Backends) -> None:

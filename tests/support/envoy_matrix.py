@@ -22,7 +22,7 @@ from envoy.config.route.v3 import route_pb2
 from envoy_messages import HCM, ROUTER, packed, parse
 from library_server import LibraryServer
 from old_envoys import NEWEST, OLD, envoy_binary
-from settled import pass_through_worker
+from settled import active_cluster, pass_through_worker
 
 from xds_server.bootstrap import Bootstrap, render
 from xds_server.testing import Answer, Backend, EnvoyProcess, Load, request, send
@@ -204,10 +204,7 @@ class MatrixEnvoy:
         pass_through_worker(self.port)
 
     def active_cluster(self, name: str) -> dict[str, Any]:
-        """The active, so warm, version of a cluster as proto JSON; empty when there is none."""
-        dump = self.envoy.config_dump("dynamic_active_clusters")
-        active = (entry["cluster"] for entry in dump.get("configs", []))
-        return next((cluster for cluster in active if cluster["name"] == name), {})
+        return active_cluster(self.envoy, name)
 
     def rejected(self, type_url: str) -> float:
         """How many responses of a type Envoy has refused; of endpoints once for each cluster that it was about."""

@@ -12,12 +12,13 @@ class GrpcHealth:
     """grpc.health.v1.Health/Check, which says SERVING or NOT_SERVING."""
 
     def __init__(self, serving: bool) -> None:
-        self.asked: set[tuple[bytes, str]] = set()
-        """Service and x-probe of each call."""
+        self.asked: set[tuple[bytes, str, str]] = set()
+        """Service, authority and x-probe of each call."""
         answer = b"\x08\x01" if serving else b"\x08\x02"
 
         def check(request: bytes, context: Any) -> bytes:
-            self.asked.add((request[2:], dict(context.invocation_metadata()).get("x-probe", "")))
+            authority = context._rpc_event.call_details.host.decode()  # which has no other way out of the library
+            self.asked.add((request[2:], authority, dict(context.invocation_metadata()).get("x-probe", "")))
             return answer
 
         handler = grpc.method_handlers_generic_handler(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from settled import pass_through_worker
+from settled import active_cluster, pass_through_worker
 
 from xds_server.bootstrap import Bootstrap, render
 from xds_server.testing import Answer, Backend, EnvoyProcess, Load, request, send
@@ -114,6 +114,12 @@ class Rig:
         """Wait until Envoy has exactly these endpoints; states other than HEALTHY by the backend's name."""
         self.envoy.wait_for_endpoints(name, {b.address: states.get(b.name, "HEALTHY") for b in backends})
         pass_through_worker(self.port)
+
+    def uses(self, name: str, **fields: Any) -> None:
+        """Wait until Envoy uses a cluster with these fields, as proto JSON: until it is warm."""
+        self.envoy.wait_until(
+            lambda: fields.items() <= active_cluster(self.envoy, name).items(), 10, f"{name} with {fields}"
+        )
 
     def routes(self, host: str) -> None:
         """Wait until requests for a host are routed at all, which the routes' own way through Envoy's threads delays."""

@@ -24,10 +24,14 @@ def target(server: Listening, **more: Any) -> dict[str, Any]:
 
 
 class ServedUpstreams:
-    """Each `serve` or `put` has Envoy hold what it names and nothing else, so that tests leave nothing to each other."""
+    """Each `serve` or `put` has Envoy hold what it names and nothing else, so that tests leave nothing to each other.
 
-    def __init__(self, prefix: str) -> None:
+    `always`: upstreams that it holds beside these all the time.
+    """
+
+    def __init__(self, prefix: str, *, always: Sequence[dict[str, Any]] = ()) -> None:
         self._fresh = (f"{prefix}-{number}" for number in count())
+        self._always = always
         self._translated = TranslatedEnvoy()
 
     def __enter__(self) -> Self:
@@ -51,7 +55,7 @@ class ServedUpstreams:
 
     def put(self, *upstreams: dict[str, Any], **addresses: Sequence[str]) -> None:
         """Upstreams by name, again with other fields for example."""
-        definitions = {"upstreams": [{"envoy": AT_ONCE, **fields} for fields in upstreams]}
+        definitions = {"upstreams": [{"envoy": AT_ONCE, **fields} for fields in (*self._always, *upstreams)]}
         self._translated.serve_with_gateways(definitions, **addresses)
         assert not [event for event in self._translated.events if event.kind == "rejected"]
 

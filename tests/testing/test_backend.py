@@ -71,6 +71,18 @@ def test_streams_chunks_over_time() -> None:
         connection.close()
 
 
+def test_a_stream_may_go_on_until_it_is_ended() -> None:
+    with Backend("a") as backend:
+        connection = http.client.HTTPConnection("127.0.0.1", backend.port, timeout=5)
+        connection.request("GET", "/stream?chunks=0&every=0.01")
+        answer = connection.getresponse()
+        assert [answer.readline() for _ in range(9)][-1] == b"a 8\n"
+        backend.streaming = False
+        rest = answer.read().splitlines()
+        assert rest == [f"a {number}".encode() for number in range(9, 9 + len(rest))]
+        connection.close()
+
+
 def test_reads_bodies_and_keeps_the_connection() -> None:
     with Backend("a") as backend:
         connection = http.client.HTTPConnection("127.0.0.1", backend.port, timeout=5)

@@ -24,11 +24,16 @@ def passive(percent: int, **more: Any) -> dict[str, Any]:
     return {"passive": {"max_ejection_percent": percent}, **more}
 
 
+def locally(**passive: Any) -> dict[str, Any]:
+    return {"passive": {"consecutive_local_errors": 3, **passive}}
+
+
 ONE: tuple[dict[str, Any], ...] = ({},)
 TWO: tuple[dict[str, Any], ...] = ({}, {})
 THREE: tuple[dict[str, Any], ...] = ({}, {}, {})
 WITH_BACKUP: tuple[dict[str, Any], ...] = ({}, {}, {"priority": 1})
 PERCENT: Location = ("health_checks", "passive", "max_ejection_percent")
+LOCAL: Location = ("health_checks", "passive", "consecutive_local_errors")
 ONE_HOST: dict[str, Any] = {"outlier_detection": {"always_eject_one_host": True}}
 
 SURPRISING: list[tuple[str, Location, Upstream]] = [
@@ -54,6 +59,8 @@ SURPRISING: list[tuple[str, Location, Upstream]] = [
     ("last-target-ejected", PERCENT, upstream(*TWO, health_checks=BOTH)),
     ("last-target-ejected", PERCENT, upstream(*THREE, health_checks=passive(67, active={}))),
     ("ejection-of-the-only-target", ("health_checks", "passive"), upstream(*ONE, health_checks=PASSIVE)),
+    ("timeouts-uncounted", LOCAL, upstream(*TWO, health_checks=locally())),
+    ("timeouts-uncounted", LOCAL, upstream(*TWO, health_checks=locally(failure_percentage={}))),
     (
         "panic-too-early",
         ("on_all_unhealthy",),
@@ -92,6 +99,9 @@ UNSURPRISING: list[Upstream] = [
     upstream({"host": "a.example"}, health_checks=passive(10)),
     upstream(*TWO, health_checks=passive(100, active={}), on_all_unhealthy="send-all"),
     upstream(*TWO, health_checks=PASSIVE, envoy=ONE_HOST),
+    upstream(*TWO, health_checks=locally(failure_percentage={"threshold": 50})),
+    upstream(*TWO, health_checks=locally(success_rate={})),
+    upstream(*TWO, health_checks=locally(), protocol="tcp"),
     upstream(*({},) * 99, health_checks=ACTIVE, failover="proportional", on_all_unhealthy="send-all"),
     upstream(*({},) * 150, health_checks=ACTIVE, on_all_unhealthy="send-all"),
     upstream({"weight": 3}, {}, {"priority": 1}, algorithm="weighted-round-robin", health_checks=ACTIVE),

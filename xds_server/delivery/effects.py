@@ -54,10 +54,12 @@ _KINDS: Final = {
     ENDPOINTS: Effect.ENDPOINTS,
     SECRET: Effect.CERTIFICATES,
 }
+UNSERVED: Final = "requests while no new target has passed its first probe"
 
 
-def effects(before: Compiled | None, after: Compiled | None, *, moved: bool = False) -> Effects:
-    """What replacing `before` by `after` does where it is served. `moved`: it is served to other nodes than before."""
+def effects(before: Compiled | None, after: Compiled | None, *, moved: bool = False, unserved: bool = False) -> Effects:
+    """What replacing `before` by `after` does where it is served. `moved`: it is served to other nodes than before.
+    `unserved`: see `Plan.is_unserved`."""
     if before is None or after is None:
         kinds = [Effect.ADDED] if after is not None else [Effect.REMOVED] if before is not None else []
         return Effects(tuple(kinds))
@@ -67,6 +69,8 @@ def effects(before: Compiled | None, after: Compiled | None, *, moved: bool = Fa
         lost = _lost_with(before)
     elif Effect.ENDPOINTS in found and (replaced := _replaced(before, after)):
         lost = (f"connections of {replaced} target(s)",)
+    if unserved:
+        lost = (*lost, UNSERVED)
     return Effects(tuple(kind for kind in Effect if kind in found), lost)
 
 

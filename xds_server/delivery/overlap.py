@@ -65,6 +65,8 @@ class Plan(NamedTuple):
     """To be given with the next change, once this one is served. None where no overlap is ever needed."""
     until: float | None
     """When to plan anew, though nothing changes."""
+    is_unserved: bool = False
+    """Whether requests fail while no new target has passed its first probe: what could have stayed was taken out by hand."""
 
 
 def plan(before: History | None, upstream: Upstream, addresses: Addresses, now: float, *, polled: bool = False) -> Plan:
@@ -81,8 +83,12 @@ def plan(before: History | None, upstream: Upstream, addresses: Addresses, now: 
     came = {place: before.since.get(place) if place in known else now for place in {**known, **serving}}
     since = {place: at for place, at in came.items() if at is not None and at + new_for > now}
     gone = _not_by_hand({place: host for place, host in known.items() if place not in serving}, upstream, own)
-    kept = _needed(gone, serving, since)
-    plain = Plan(upstream, addresses, History(upstream, own, since), None)
+    usable = _usable(serving, since)
+    kept = _needed(gone, serving, usable)
+    proven = known.keys() - since.keys()
+    # With send-all Envoy sends to targets that were not probed yet where it has no others.
+    unserved = bool(serving and proven) and not (usable or upstream.sends_to_all_when_unhealthy)
+    plain = Plan(upstream, addresses, History(upstream, own, since), None, unserved)
     if not kept:
         return plain
     with_kept = _with_targets(upstream, [host.target for host in kept.values()])
@@ -92,11 +98,20 @@ def plan(before: History | None, upstream: Upstream, addresses: Addresses, now: 
     return Plan(with_kept, _with_addresses(addresses, own, kept), History(upstream, own, since, kept), until)
 
 
+def leaves_unserved(before: Upstream, after: Upstream) -> bool:
+    """`Plan.is_unserved` of an edit, as far as targets given by address are concerned."""
+    return before.health_checks.active is not None and plan(History(before, {}), after, {}, 0).is_unserved
+
+
+def _usable(serving: Mapping[Place, Host], since: Mapping[Place, float]) -> set[tuple[int, int]]:
+    """Priorities in which not everything is new."""
+    return {h.priority for place, h in serving.items() if place not in since or h.target.health_check.disabled}
+
+
 def _needed(
-    gone: Mapping[Place, Host], serving: Mapping[Place, Host], since: Mapping[Place, float]
+    gone: Mapping[Place, Host], serving: Mapping[Place, Host], usable: set[tuple[int, int]]
 ) -> dict[Place, Host]:
     """Of what is gone, that of priorities in which everything is new; all of it where no priority has anything else."""
-    usable = {h.priority for place, h in serving.items() if place not in since or h.target.health_check.disabled}
     waiting = {host.priority for host in serving.values()} - usable
     return {place: host for place, host in gone.items() if host.priority in waiting or (waiting and not usable)}
 

@@ -14,6 +14,7 @@ from xds_server.catalog.store.records import GATEWAY, OVERRIDE, UPSTREAM, Key
 from xds_server.delivery.audience import matches
 from xds_server.delivery.compiled import Compiled, NotServableError, compile_gateway, compile_upstream
 from xds_server.delivery.effects import Effects, effects
+from xds_server.delivery.overlap import leaves_unserved
 from xds_server.delivery.stand_ins import SecretStandIns, address_stand_ins
 from xds_server.upstreams.deadlines import as_of
 from xds_server.upstreams.lint import Lint, lint_one
@@ -57,7 +58,9 @@ def previews(before: Values, after: Values, nodes: Iterable[Node], now: datetime
 def _preview(key: Key, before: Values, after: Values, nodes: list[Node], now: datetime) -> Preview:
     old, new = before.get(key), after.get(key)
     about = (UPSTREAM, split_name(key[1])[0]) if key[0] == OVERRIDE else key
-    made = effects(_compiled(about, before, now), _compiled(about, after, now), moved=_moved(about, before, after))
+    was, will = (_value(about, values, now) for values in (before, after))
+    unserved = isinstance(was, Upstream) and isinstance(will, Upstream) and leaves_unserved(was, will)
+    made = effects(_compiled(was), _compiled(will), moved=_moved(about, before, after), unserved=unserved)
     upstream = after.get(about)
     lints = lint_one(upstream) if isinstance(upstream, Upstream) else []
     touched = {node.id for values in (before, after) for node in _audience(about, values, nodes)} if made else set()
@@ -65,14 +68,16 @@ def _preview(key: Key, before: Values, after: Values, nodes: list[Node], now: da
     return Preview(*key, action, made, tuple(_lines(old, new)), tuple(lints), tuple(sorted(touched)))
 
 
-def _compiled(key: Key, values: Values, now: datetime) -> Compiled | None:
+def _value(key: Key, values: Values, now: datetime) -> Value | None:
+    """A definition as it is served."""
     value = values.get(key)
+    return as_of(overridden(value, _overrides(key[1], values)), now) if isinstance(value, Upstream) else value
+
+
+def _compiled(value: Value | None) -> Compiled | None:
     try:
         if isinstance(value, Upstream):
-            upstream = as_of(overridden(value, _overrides(key[1], values)), now)
-            return compile_upstream(
-                upstream, address_stand_ins(upstream), served=True, secrets=SecretStandIns(upstream)
-            )
+            return compile_upstream(value, address_stand_ins(value), served=True, secrets=SecretStandIns(value))
         return compile_gateway(value) if isinstance(value, Gateway) else None
     except NotServableError:
         return None

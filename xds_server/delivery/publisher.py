@@ -120,7 +120,8 @@ class Publisher:
             with self.fleet.published(commit) if commit is not None else nullcontext():
                 self._put_in_force(accepted, made)
             self._reports.tell_lints({key: given and given.definition for key, given in accepted.items()})
-            tell_applied({key: _effects(old, self._served(Dialect.ADS, key)) for key, old in before.items()})
+            after = {key: self._served(Dialect.ADS, key) for key in before}
+            tell_applied({key: _effects(old, after[key], accepted[key]) for key, old in before.items()})
             # What is refused is tried again with every change, and its names must not be looked up anew each time.
             kept = {host for refused in self._refused.values() for host in hosts_of(refused.definition)}
             self.resolver.drop(hosts - self._in_force.hosts.keys() - kept)
@@ -319,9 +320,10 @@ class Publisher:
         return group.name
 
 
-def _effects(old: _Served | None, new: _Served | None) -> Effects:
+def _effects(old: _Served | None, new: _Served | None, given: Input | None) -> Effects:
     moved = old is not None and new is not None and old.audience != new.audience
-    return effects(old and old.compiled, new and new.compiled, moved=moved)
+    unserved = given is not None and given.plan is not None and given.plan.is_unserved
+    return effects(old and old.compiled, new and new.compiled, moved=moved, unserved=unserved)
 
 
 def _received(served: _Served | None, group: NodeGroup) -> Compiled | None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http
 from collections.abc import Iterator, Mapping
+from itertools import count
 from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
@@ -20,9 +21,10 @@ class Backend:
             assert a.count == 10
 
     `GET /healthz` is answered by `healthy` (200 or 503) and counted apart, in `probes`.
-    `GET /stream?chunks=5&every=0.2` sends that many chunks (default 5), one every so many seconds (default 0.1).
+    `GET /stream?chunks=5&every=0.2` sends that many chunks (default 5), one every so many seconds (default 0.1); with
+    `chunks=0` it goes on until `streaming` is False.
     `GET /status/500` is answered with that status. Everything else is answered with `status` after `delay` seconds.
-    `healthy`, `status` and `delay` may be changed at any time.
+    `healthy`, `status`, `delay` and `streaming` may be changed at any time.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Backend:
         self.status = status
         self.delay = delay
         self.healthy = True
+        self.streaming = True
         self.host = host
         self.port = port
         """0 until started, unless one was asked for."""
@@ -151,7 +154,9 @@ class Backend:
 
     async def _stream(self, writer: asyncio.StreamWriter, chunks: int, every: float) -> None:
         writer.write(self._head(self.status, "transfer-encoding: chunked"))
-        for number in range(chunks):
+        for number in count():
+            if number >= chunks if chunks else not self.streaming:
+                break
             text = f"{self.name} {number}\n".encode()
             writer.write(b"%x\r\n%b\r\n" % (len(text), text))
             await writer.drain()

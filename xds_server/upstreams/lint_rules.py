@@ -9,6 +9,8 @@ from xds_server.upstreams.model.base import Location
 
 _PASSIVE: Final = ("health_checks", "passive")
 _PERCENT: Final = (*_PASSIVE, "max_ejection_percent")
+_MOST_TIMED_OUT: Final = 50
+"""Percent: each request that times out counts as a connection that was opened, too."""
 
 
 class Said(NamedTuple):
@@ -148,6 +150,26 @@ def _ejection(upstream: Upstream) -> Iterator[Said]:
         )
 
 
+def _timeouts(upstream: Upstream) -> Iterator[Said]:
+    passive = upstream.health_checks.passive
+    if (
+        passive is None
+        or passive.consecutive_local_errors is None
+        or passive.success_rate
+        or upstream.protocol == "tcp"
+    ):
+        return
+    shares = passive.failure_percentage
+    if shares is None or shares.threshold > _MOST_TIMED_OUT:
+        yield Said(
+            (*_PASSIVE, "consecutive_local_errors"),
+            "timeouts-uncounted",
+            "with connections counted apart, requests that time out or whose connection breaks eject no target: they are in no "
+            f"count, and {_MOST_TIMED_OUT} % at most of what failure_percentage sees",
+            f"write failure_percentage with a threshold of {_MOST_TIMED_OUT} or less, or leave consecutive_local_errors out",
+        )
+
+
 def _panic(upstream: Upstream) -> Iterator[Said]:
     hosts = _hosts(upstream)
     if upstream.sends_to_all_when_unhealthy and upstream.failover == "proportional" and hosts and hosts > 100:
@@ -211,6 +233,7 @@ RULES: Final[tuple[Callable[[Upstream], Iterator[Said]], ...]] = (
     _nothing_to_send_to,
     _failover,
     _ejection,
+    _timeouts,
     _panic,
     _weights,
     _ignored,

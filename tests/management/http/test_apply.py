@@ -74,6 +74,16 @@ def test_a_dry_run_says_what_would_be_and_does_nothing(api: httpx.Client) -> Non
     assert api.get("/v1/revisions").json() == before
 
 
+def test_a_dry_run_says_that_requests_would_fail_until_a_probe(api: httpx.Client) -> None:
+    checked = {"name": "a", "health_checks": {"active": {}}}
+    apply(api, {**checked, "targets": [TARGET]})
+    drained = {**checked, "targets": [{**TARGET, "state": "draining"}, {**TARGET, "port": 81}]}
+    (shown,) = apply(api, drained, dry_run=True)["changes"]
+    assert shown["drops"] == ["requests while no new target has passed its first probe"]
+    (shown,) = apply(api, {**drained, "on_all_unhealthy": "send-all"}, dry_run=True)["changes"]
+    assert shown["drops"] == ["connections", "probe results"]
+
+
 def test_what_a_file_defines_is_the_files(api: httpx.Client, tmp_path: Path) -> None:
     for answer in (
         api.put("/v1/upstreams/of-a-file", json={}),

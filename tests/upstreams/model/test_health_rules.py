@@ -3,22 +3,14 @@
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from told import problems
 
-from xds_server.upstreams.model import Upstream, problems_of
+from xds_server.upstreams.model import Upstream
 from xds_server.upstreams.model.probe_values import payload_bytes, status_bounds
 
 TARGET = {"host": "10.0.0.1", "port": 80}
 NAMED = {"host": "a.example", "port": 80}
 ACTIVE, PASSIVE = "health_checks.active", "health_checks.passive"
-
-
-def problems(**fields: Any) -> list[tuple[str, str]]:
-    try:
-        Upstream.model_validate({"name": "a", **fields})
-    except ValidationError as error:
-        return [(problem.field, problem.message) for problem in problems_of(error, Upstream)]
-    return []
 
 
 def active(**fields: Any) -> dict[str, Any]:

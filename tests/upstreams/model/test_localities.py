@@ -3,23 +3,13 @@
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
-
-from xds_server.upstreams.model import Upstream, problems_of
+from told import problems
 
 EU_A, EU_B = {"region": "eu", "zone": "eu-1a"}, {"region": "eu", "zone": "eu-1b"}
 
 
 def target(number: int = 1, **fields: Any) -> dict[str, Any]:
     return {"host": f"10.0.0.{number}", "port": 80, **fields}
-
-
-def problems(**fields: Any) -> list[tuple[str, str]]:
-    try:
-        Upstream.model_validate({"name": "a", **fields})
-    except ValidationError as error:
-        return [(problem.field, problem.message) for problem in problems_of(error, Upstream)]
-    return []
 
 
 def weighted(*weights: dict[str, Any], **fields: Any) -> dict[str, Any]:

@@ -1,37 +1,18 @@
 """The contract's "Defaults" and "Rules", sentence by sentence."""
 
-import re
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from told import problems
 
-from xds_server.upstreams.model import Document, Gateway, Placed, Upstream, clashes, problems_of
+from xds_server.upstreams.model import Upstream
 
 TARGET = {"host": "10.0.0.1", "port": 80}
 
 
 def upstream(**fields: Any) -> Upstream:
     return Upstream.model_validate({"name": "a", **fields})
-
-
-def problems(**fields: Any) -> list[tuple[str, str]]:
-    try:
-        upstream(**fields)
-    except ValidationError as error:
-        return [(problem.field, problem.message) for problem in problems_of(error, Upstream)]
-    return []
-
-
-def clash_messages(*definitions: dict[str, Any], gateways: tuple[dict[str, Any], ...] = ()) -> list[str]:
-    return [
-        clash.message
-        for clash in clashes(
-            [Placed("f.yaml", line, Upstream.model_validate(fields)) for line, fields in enumerate(definitions, 1)],
-            [Placed("g.yaml", line, Gateway.model_validate(fields)) for line, fields in enumerate(gateways, 1)],
-        )
-    ]
 
 
 def test_defaults_of_an_upstream() -> None:
@@ -246,116 +227,6 @@ def test_host_names_are_kept_in_lower_case_and_idna() -> None:
     )
 
 
-def test_a_clash_of_names_names_both() -> None:
-    assert clash_messages({"name": "a"}, {"name": "a"}) == ["upstream 'a' is already defined at f.yaml:1"]
-
-
-@pytest.mark.parametrize(
-    "other", [{"name": "b", "hostnames": ["A"]}, {"name": "b", "hostnames": ["Shared.example"]}], ids=["name", "host"]
-)
-def test_a_clash_of_host_names_names_both(other: dict[str, Any]) -> None:
-    (message,) = clash_messages({"name": "a", "hostnames": ["shared.EXAMPLE"]}, other)
-    assert re.fullmatch("'(a|shared.example)' is also answered by upstream 'a' at f.yaml:1", message)
-
-
-def test_host_names_may_repeat_where_they_reach_different_envoys() -> None:
-    edge = {"hostnames": ["x"], "nodes": {"clusters": ["edge"]}}
-    core = {"hostnames": ["x"], "nodes": {"clusters": ["core"]}}
-    assert clash_messages({"name": "a", **edge}, {"name": "b", **core}) == []
-    assert len(clash_messages({"name": "a", **edge}, {"name": "b", "hostnames": ["x"]})) == 1
-
-
-@pytest.mark.parametrize("swapped", [False, True])
-def test_the_name_of_a_tcp_upstream_clashes_with_the_host_name_of_another(swapped: bool) -> None:
-    both = [{"name": "db", "protocol": "tcp"}, {"name": "web", "hostnames": ["db"]}]
-    assert len(clash_messages(*(reversed(both) if swapped else both))) == 1
-
-
-def test_a_host_name_copied_many_times_is_one_clash_for_each_copy() -> None:
-    copies = [{"name": f"u{index}", "hostnames": ["same"]} for index in range(50)]
-    assert len(clash_messages(*copies)) == 49
-
-
-def test_gateways_need_their_own_names_and_ports_and_an_upstream_that_exists() -> None:
-    messages = clash_messages(
-        {"name": "db"},
-        gateways=(
-            {"name": "one", "port": 1, "upstream": "db"},
-            {"name": "one", "port": 2},
-            {"name": "two", "port": 1, "address": "10.0.0.1"},
-            {"name": "three", "port": 3, "upstream": "bd"},
-        ),
-    )
-    assert messages == [
-        "gateway 'one' is already defined at g.yaml:1",
-        "port 1 is already taken by gateway 'one' at g.yaml:1",
-        "there is no upstream 'bd'",
-    ]
-
-
-def test_one_port_serves_ipv4_and_ipv6_by_two_gateways() -> None:
-    both = ({"name": "four", "port": 1}, {"name": "six", "port": 1, "address": "::"})
-    assert clash_messages(gateways=both) == []
-
-
-def test_what_is_written_back_is_what_was_read() -> None:
-    fields = {
-        "targets": [{"host": "::1", "port": 1, "weight": 0}],
-        "timeout": "1.5s",
-        "envoy": {"lb_subset_config": {"list": [1, 2.5, None, True, {"a": "b"}]}},
-    }
-    made = upstream(**fields)
-    assert Upstream.model_validate_json(made.model_dump_json()) == made
-    assert Document.model_validate_json(Document(upstreams=(made,)).model_dump_json()).upstreams == (made,)
-
-
-def test_a_typed_message_survives_being_written_as_json() -> None:
-    class Cluster:
-        __module__ = "envoy.config.cluster.v3.cluster_pb2"
-
-        def SerializeToString(self) -> bytes:
-            return b"\x0a\x01a"
-
-    made = upstream(envoy=Cluster())
-    assert Upstream.model_validate_json(made.model_dump_json()) == made
-    assert problems(envoy={"@bytes": "%"}) == [("envoy", "@bytes is not base64")]
-
-
 def test_a_message_does_not_grow_with_what_it_quotes() -> None:
     ((_, message),) = problems(hostnames=["x " * 100_000])
     assert len(message) < 600
-
-
-NAME, SRV = {"host": "a.example", "port": 80}, {"host": "_http._tcp.a.example", "port": "srv"}
-
-
-def test_a_target_by_srv_records_is_named_by_the_word_in_place_of_its_port() -> None:
-    made = upstream(targets=[SRV, {**SRV, "port": 80}]).targets
-    assert [target.key for target in made] == ["_http._tcp.a.example:srv", "_http._tcp.a.example:80"]
-    assert [target.lookup for target in made] == ["_http._tcp.a.example:srv", "_http._tcp.a.example"]
-    assert problems(targets=[SRV, SRV]) == [("targets[1]", "target _http._tcp.a.example:srv is listed twice")]
-
-
-@pytest.mark.parametrize("port", ["SRV", "80", 0, 65536, None, True, 1.5])
-def test_a_port_is_a_number_or_srv(port: Any) -> None:
-    assert [field for field, _ in problems(targets=[{**NAME, "port": port}])] == ["targets[0].port"]
-
-
-@pytest.mark.parametrize(
-    ("fields", "place", "words"),
-    [
-        ({"targets": [{**TARGET, "port": "srv"}]}, "targets[0].port", "only a host name has SRV records"),
-        ({"targets": [SRV], "resolve": "envoy"}, "targets[0].port", "use resolve: control-plane"),
-        ({"dns": {"min_ttl": "99ms"}}, "dns.min_ttl", "at least 100ms"),
-        ({"dns": {"linger": "5m"}, "resolve": "envoy"}, "dns.linger", "resolve is envoy"),
-        ({"dns": {"min_ttl": "5s"}, "resolve": "envoy"}, "dns.min_ttl", "resolve is envoy"),
-        ({"dns": {"logical": True}, "targets": [NAME]}, "dns.logical", "needs resolve: envoy"),
-        ({"dns": {"logical": True}, "resolve": "envoy"}, "dns.logical", "there are 0"),
-        ({"dns": {"logical": True}, "resolve": "envoy", "targets": [NAME, TARGET]}, "dns.logical", "there are 2"),
-        ({"dns": {"logical": True}, "resolve": "envoy", "targets": [TARGET]}, "dns.logical", "is an address"),
-    ],
-)
-def test_what_cannot_be_resolved_so(fields: dict[str, Any], place: str, words: str) -> None:
-    ((field, message),) = problems(**fields)
-    assert field == place
-    assert words in message

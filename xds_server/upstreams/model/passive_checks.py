@@ -53,7 +53,9 @@ class PassiveHealthCheck(Definition):
     consecutive_local_errors: PositiveCount | None = None
     """Connections in a row that cannot be opened, after which a target is ejected. With it, the other counts are of answers
     alone, and requests that time out or whose connection breaks are in none of them: only `failure_percentage` and
-    `success_rate` see these, which then judge answers and the rest each for itself. From 1. Default: not counted apart.
+    `success_rate` see these, which then judge answers and the rest each for itself, and count the connection that was
+    opened as a success. So half of what they see fails at most: write a `threshold` of 50 or less. From 1.
+    Default: not counted apart.
     Envoy: `split_external_local_origin_errors`, `consecutive_local_origin_failure`."""
     error_statuses: Statuses = ()
     """Status codes that count as errors, or ranges such as 500-599, instead of all 5xx. Default: all 5xx.
@@ -77,10 +79,11 @@ class PassiveHealthCheck(Definition):
     """Up to this is added to each ejection, at random, so that targets do not return at once. Default: 0s.
     Envoy: `max_ejection_time_jitter`."""
     max_ejection_percent: Percent | None = None
-    """Share of the targets that may be ejected at once, in percent. Default: 100 with passive checks alone, 50 together
-    with active checks. With passive checks alone all targets are used when all are ejected, unless
-    `on_all_unhealthy: fail` is written: then a single failing URL can have every target ejected and answered by 503.
-    Envoy: `max_ejection_percent`."""
+    """Share of the targets that may be ejected at once, in percent. Beside active checks, those that fail their probes come on
+    top: of two targets, one down and one ejected, none is left, unless `on_all_unhealthy: send-all` is written. With passive
+    checks alone all targets are used when all are ejected, unless `on_all_unhealthy: fail` is written: then a single
+    failing URL can have every target ejected and answered by 503.
+    Default: 100 with passive checks alone, 50 together with active checks. Envoy: `max_ejection_percent`."""
     uneject_on_passed_probe: StrictBool = False
     """true: a passed probe returns an ejected target at once. A target whose probes pass while its requests fail then goes
     in and out with each probe. Default: false. Envoy: `successful_active_health_check_uneject_host`."""

@@ -81,7 +81,8 @@ class Target(Definition):
     """0 is preferred; a higher number takes over when those before it are down. 0 to 128, gaps are closed. Default: 0.
     Envoy: `LocalityLbEndpoints.priority`."""
     state: TargetState = "enabled"
-    """enabled; draining (no new requests, running ones finish); disabled (not sent to Envoy); unhealthy (set by hand).
+    """enabled; draining (no new requests, running ones finish); disabled (not sent to Envoy); unhealthy (set by hand). All
+    but enabled hold at once: add what takes over before, as with active checks it is used from its first probe on.
     Default: enabled. Envoy: `LbEndpoint.health_status`."""
     drain_until: Instant | None = None
     """Only with `state: draining`: from this time on the target counts as disabled, without another edit. Date, time and

@@ -1,0 +1,71 @@
+"""What a request tells of its sender: what it wants, what it holds, and how it takes what it was sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from model_ledger import Ledger
+
+
+def take_note(ledger: Ledger, message: Any) -> str:
+    """Take note of a request. Returns the event that must follow, if any."""
+    event = _answer(ledger, message)
+    side = ledger.side
+    wildcard, names = ledger.wildcard, ledger.names
+    ledger.wildcard, ledger.names = side.wildcard, frozenset(side.names)
+    claimed = _subscribe(ledger, message, names) if ledger.delta else _name_all(ledger, message, names)
+    if not ledger.requested:
+        ledger.requested, ledger.claimed = True, claimed
+        if ledger.begun and isinstance(claimed, dict):
+            ledger.sent = {**claimed, **ledger.sent}
+    if side.wildcard and not wildcard:
+        ledger.answer_due = ledger.begun
+        ledger.may |= ledger.sent.keys()
+    for name in [name for name in ledger.sent if not side.wants(name) and name not in ledger.asked]:
+        del ledger.sent[name]
+    for kept in (ledger.asked, ledger.refused_removals):
+        kept.intersection_update([name for name in kept if side.wants(name)])
+    return event
+
+
+def _subscribe(ledger: Ledger, message: Any, names: frozenset[str]) -> dict[str, str]:
+    """Delta, after having asked for `names`. Returns what the client says that it holds."""
+    asked = set(message.resource_names_subscribe) - {"*"}
+    dropped = set(message.resource_names_unsubscribe) - {"*"}
+    if "*" in message.resource_names_subscribe:
+        ledger.may |= ledger.sent.keys()
+        ledger.may_answer = True
+    if ledger.side.wildcard:
+        ledger.may |= dropped
+        ledger.asked |= dropped & names if ledger.begun else set()  # D11
+    ledger.urgent |= bool(asked)
+    ledger.asked = (ledger.asked | asked) - (set() if ledger.side.wildcard and ledger.begun else dropped)
+    return dict(message.initial_resource_versions)
+
+
+def _name_all(ledger: Ledger, message: Any, names: frozenset[str]) -> str:
+    """The same for state of the world."""
+    side = ledger.side
+    again = not message.response_nonce and ledger.spoken and not ledger.waiting  # S30
+    ledger.asked |= {*side.names, *ledger.sent} if again else side.names - names
+    ledger.answer_due |= again and side.wildcard
+    ledger.may_answer |= bool(side.names - names)
+    return str(message.version_info)
+
+
+def _answer(ledger: Ledger, message: Any) -> str:
+    known = ledger.waiting.pop(message.response_nonce, None)
+    if known is None:
+        return ""
+    side, full = ledger.side, ledger.is_full_set
+    if not message.HasField("error_detail"):
+        side.unsettled -= side.unsettled if full else known.names | known.removed
+        return "acknowledged"
+    ledger.rejections = True
+    side.unsettled |= {"*"} if full else known.names
+    asked = {name for name in known.removed if ledger.wildcard or name in ledger.names}
+    ledger.refused_removals |= (asked - ledger.sent.keys()) if ledger.delta else set()
+    # They may refuse one for the other's sake.
+    if len(known.names) > 1 and not known.second_try and not full:
+        ledger.parked.append(set(known.names))
+    return "rejected"
