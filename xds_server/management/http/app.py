@@ -39,7 +39,8 @@ def http_app(management: Management) -> FastAPI:
             return JSONResponse({"status": "ready", "writable": not management.catalog.problem})
         return JSONResponse({"status": "not ready: definitions are not loaded, or the server stops"}, status_code=503)
 
-    for router in (definitions_router("upstreams"), definitions_router("gateways"), targets.router, revisions.router):
+    definitions = (definitions_router("upstreams"), definitions_router("gateways"))
+    for router in (*definitions, targets.of_all, targets.router, revisions.router):
         app.include_router(router)
     server = management.publisher.server
     app.router.routes.extend(rest_routes(server, lambda request: certificate_of(request.scope)))
