@@ -1,14 +1,23 @@
 """All commands together."""
 
-from typing import Annotated
+import os
+from collections.abc import Callable
+from typing import Annotated, Final
 
 import typer
 
 from xds_server import __version__
+from xds_server.cli.applying import apply
 from xds_server.cli.bootstrap import bootstrap
+from xds_server.cli.completing import mend_words
 from xds_server.cli.definitions import schema, translate, validate
+from xds_server.cli.deleting import delete
 from xds_server.cli.demo import demo
 from xds_server.cli.errors import reported
+from xds_server.cli.explaining import explain
+from xds_server.cli.history import confirm, diff, history, rollback
+from xds_server.cli.operating import disable, drain, enable, weight
+from xds_server.cli.reading import get
 from xds_server.cli.serve import serve
 
 app = typer.Typer(
@@ -16,7 +25,6 @@ app = typer.Typer(
     help="A standalone Envoy control plane: upstream definitions in, Envoy resources out over xDS.",
     no_args_is_help=True,
     invoke_without_command=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -32,8 +40,16 @@ def _version(
         raise typer.Exit
 
 
-for command in (serve, validate, translate, bootstrap, schema, demo):
+COMMANDS: Final[tuple[Callable[..., None], ...]] = (
+    *(serve, validate, translate, bootstrap),
+    *(apply, drain, enable, disable, weight, explain),
+    *(history, diff, rollback, confirm),
+    *(schema, demo),
+)
+for command in COMMANDS:
     app.command()(command)
+app.add_typer(get, name="get")
+app.add_typer(delete, name="delete")
 
 
 def run() -> None:
@@ -41,5 +57,6 @@ def run() -> None:
     from xds_server import log
 
     log.configure("text", "warning")  # to stderr: stdout is for what was asked for
+    mend_words(os.environ)
     with reported():
         app()
