@@ -103,7 +103,7 @@ class Client:
 
 
 def _url(server: str) -> str:
-    url = server.strip().rstrip("/")
+    url = server.strip()
     if "://" not in url:
         url = f"http://{url}"
     try:
@@ -113,7 +113,7 @@ def _url(server: str) -> str:
         usable = False
     if not usable or parts.query or parts.fragment:
         fail(f"--server {server!r} is not the address of a server: write http://127.0.0.1:18080")
-    return url
+    return url.rstrip("/")
 
 
 def _part(part: str) -> str:

@@ -41,8 +41,9 @@ def explain(
     known = page["about"].get(upstream)
     if known is None:
         fail(f"there is no upstream {upstream!r} any more")
+    by_place = "localities" in page["upstreams"][0]
     found: list[dict[str, Any]] = []
-    for one, verdict in zip(targets, verdicts(targets, client.now), strict=True):
+    for one, verdict in zip(targets, verdicts(targets, client.now, by_place=by_place), strict=True):
         if target in (None, one["target"]):
             found.append({"target": one["target"], "verdict": verdict, "because": because(client, one)})
     shown = Shown({"upstream": upstream, **known, "targets": found})
@@ -58,8 +59,8 @@ def explain(
         typer.echo(printable(f"  {each['target']}: {each['verdict']}{why}"))
 
 
-def verdicts(targets: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[str]:
-    """What each target gets, and why, while all that are enabled are healthy."""
+def verdicts(targets: Sequence[Mapping[str, Any]], now: datetime, *, by_place: bool = False) -> Iterator[str]:
+    """What each target gets, and why, while all that are enabled are healthy. `by_place`: localities have a say in it."""
     serving = [one for one in targets if tables.state(one, now) == "enabled" and one["weight"]]
     first = min((one["priority"] for one in serving), default=0)
     together = sum(one["weight"] for one in serving if one["priority"] == first)
@@ -71,6 +72,8 @@ def verdicts(targets: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[st
             yield "no new requests: its weight is 0"
         elif one["priority"] > first:
             yield f"no requests as long as those of priority {first} can take them: its priority is {one['priority']}"
+        elif by_place:
+            yield f"requests, how many depends on its place and the Envoy's (weight {one['weight']})"
         else:
             yield f"requests: {one['weight'] * 100 / together:.3g} % (weight {one['weight']} of {together})"
 
@@ -85,5 +88,5 @@ def because(client: Client, target: Mapping[str, Any]) -> str:
         revision = client.get("revisions", str(number))
     except RefusedError:  # it is forgotten after a while
         return said
-    message = f": {revision['message']}" if revision.get("message") else ""
+    message = f": {' '.join(revision['message'].split())}" if revision.get("message") else ""
     return f"{said}, by {revision['author']} at {revision['time']}{message}"

@@ -8,9 +8,14 @@ from xds_server.cli.output import Table
 from xds_server.upstreams.model.scalars import parse_instant
 
 Data = Mapping[str, Any]
-TYPES: Final = ("cluster", "endpoints", "listener", "routes", "secret")
-"""Columns of nodes, from left to right; other types follow."""
-_NAMES: Final = {"clusterloadassignment": "endpoints", "routeconfiguration": "routes", "route": "routes"}
+TYPES: Final = {
+    **dict.fromkeys(("cluster", "clusters"), "CLUSTERS"),
+    **dict.fromkeys(("clusterloadassignment", "endpoints"), "ENDPOINTS"),
+    **dict.fromkeys(("listener", "listeners"), "LISTENERS"),
+    **dict.fromkeys(("routeconfiguration", "route", "routes"), "ROUTES"),
+    **dict.fromkeys(("secret", "secrets"), "SECRETS"),
+}
+"""Columns of nodes by the names of types, from left to right; other types follow."""
 
 
 def upstreams(definitions: Iterable[Data], about: Data) -> Table:
@@ -111,7 +116,8 @@ def nodes(found: Sequence[Data]) -> Table:
     """Nodes, with a column for each type that any of them has."""
     by_type = [{_type(name): entry for name, entry in (one.get("types") or {}).items()} for one in found]
     there = {name for types in by_type for name in types}
-    columns = [*(name for name in TYPES if name in there), *sorted(there - {*TYPES})]
+    known = dict.fromkeys(TYPES.values())
+    columns = [*(name for name in known if name in there), *sorted(there - {*known})]
     rows = [
         (
             text(one.get("id")),
@@ -124,13 +130,13 @@ def nodes(found: Sequence[Data]) -> Table:
         )
         for one, types in zip(found, by_type, strict=True)
     ]
-    return Table(("NODE", "CLUSTER", "LOCALITY", "VERSION", "CONNECTED", "STATUS", *map(str.upper, columns)), rows)
+    return Table(("NODE", "CLUSTER", "LOCALITY", "VERSION", "CONNECTED", "STATUS", *columns), rows)
 
 
 def _type(name: str) -> str:
-    """`…envoy.config.cluster.v3.Cluster` and `cluster` are one column."""
-    short = name.rpartition(".")[2].lower()
-    return _NAMES.get(short, short)
+    """`…envoy.config.cluster.v3.Cluster` and `clusters` are one column."""
+    short = name.rpartition(".")[2]
+    return TYPES.get(short.lower(), short.upper())
 
 
 def _status(entry: Any) -> str:
