@@ -104,7 +104,7 @@ def test_waiting_says_who_has_it_and_who_has_not(command_line: Commands, command
         done = run({"wait": {"ok": True, "detail": "3 of 3 Envoys have it"}}, "--wait", "95%", "--timeout", "1m")
         assert done.returncode == 0
         assert done.stdout.endswith("revision 7: 3 of 3 Envoys have it\n")
-        assert "wait=95&timeout=1m" in fake.asked[-1].path
+        assert "wait=95&timeout=60000ms" in fake.asked[-1].path
         done = run({"wait": {"ok": True, "affected": 2, "acknowledged": 2}}, "--wait", "100")
         assert done.stdout.endswith("revision 7: 2 of 2 Envoys acknowledged it\n")
         wait = {

@@ -53,14 +53,13 @@ def apply(
     """
     from xds_server.cli.written import Written  # late: with it comes the reader of YAML
 
-    share, patience = read_wait(wait, timeout)
+    waited, patience = read_wait(wait, timeout)
     written = Written()
     written.read(file)
     if written.problems:
         _refuse(sorted(map(str, written.problems)))
-    query = {"dry_run": dry_run, "prune": prune, "wait": share, "timeout": timeout, "message": message}
-    if dry_run:
-        query |= {"wait": None, "message": None}
+    query: dict[str, Any] = {"dry_run": True} if dry_run else {**waited, "message": message}
+    query["prune"] = prune
     try:
         answer = client.send("POST", "apply", body=written.document, query=query, patience=patience)
     except RefusedError as error:
@@ -78,27 +77,21 @@ def apply(
         if answer.get("held"):
             say(f"the guard would hold it: {answer['held']}")
     else:
-        tell(answer, output, waited=share is not None)
+        tell(answer, output, waited=wait is not None)
 
 
-def read_wait(wait: str | None, timeout: str) -> tuple[str | None, float]:
-    """The share to wait for, without a sign, and the seconds that this may take. Raises typer.BadParameter."""
+def read_wait(wait: str | None, timeout: str) -> tuple[dict[str, str], float]:
+    """What a request says of waiting, and the seconds that it may take. Raises typer.BadParameter."""
     patience = read_seconds("--timeout", timeout)
     if wait is None:
-        return None, 0
+        return {}, 0
     match = _SHARE.fullmatch(wait)
     if match is None or float(match[1]) > 100:
         raise typer.BadParameter(f"{wait!r} is not a share: write 95% or 100%", param_hint="--wait")
-    return match[1], patience
+    return {"wait": match[1], "timeout": f"{round(patience * 1000)}ms"}, patience
 
 
 def _refuse(lines: list[str]) -> NoReturn:
     for line in lines:
         typer.echo(line, err=True)
     fail(f"nothing was applied: {len(lines)} problem{'s' if len(lines) != 1 else ''}")
-
-
-def waited_query(wait: str | None, timeout: str) -> tuple[dict[str, Any], float]:
-    """What a request says of waiting, and for how long."""
-    share, patience = read_wait(wait, timeout)
-    return {"wait": share, "timeout": timeout}, patience

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from xds_server.cli.applying import Timeout, Wait, waited_query
+from xds_server.cli.applying import Timeout, Wait, read_wait
 from xds_server.cli.client import Client
 from xds_server.cli.completing import revision_numbers
 from xds_server.cli.connection import connected
@@ -57,8 +57,8 @@ def rollback(
 
     Exit codes as for `apply`. What files define goes back with these.
     """
-    query, patience = waited_query(wait, timeout)
-    query |= {"with_overrides": with_overrides, "message": message}
+    waited, patience = read_wait(wait, timeout)
+    query = {**waited, "with_overrides": with_overrides, "message": message}
     answer = client.send("POST", "revisions", str(revision), "rollback", query=query, patience=patience)
     sentence = f"back to revision {revision}: {', '.join(changed(answer))}" if answer.get("changed") else ""
     tell(answer, output, sentence, waited=wait is not None)
