@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import yaml
 from dns_server import DnsServer
 
 from xds_server import __version__
+from xds_server.cli.connection import VARIABLES
 from xds_server.settings import Settings
 from xds_server.testing.server import XdsServerProcess
 
@@ -28,9 +30,11 @@ gateways:
 """
 
 
-def run(*args: object, **more: object) -> subprocess.CompletedProcess[str]:
+def run(*args: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """In a directory of its own: `serve` keeps its store where it is started."""
     command = [sys.executable, "-m", "xds_server", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **more)  # type: ignore[call-overload,no-any-return]
+    with tempfile.TemporaryDirectory() as directory:
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=directory, env=env)
 
 
 @pytest.fixture
@@ -203,10 +207,12 @@ def test_a_variable_is_named_as_such(good: Path) -> None:
 
 
 def test_a_variable_that_is_no_option_is_told() -> None:
-    done = run("serve", env={"XDS_SERVER_DEFINITION": "x", "XDS_SERVER_ENVOY_IMAGE": "x", "PATH": ""})
+    names = ("XDS_SERVER_DEFINITION", "XDS_SERVER_ENVOY_IMAGE", *VARIABLES)
+    done = run("serve", "--store", "none://", env={"PATH": "", **dict.fromkeys(names, "x")})
+    assert done.returncode == 1
     assert "the variable XDS_SERVER_DEFINITION is ignored" in done.stderr
     assert "did you mean XDS_SERVER_DEFINITIONS?" in done.stderr
-    assert "XDS_SERVER_ENVOY_IMAGE" not in done.stderr
+    assert done.stderr.count("is ignored") == 1, "the others are of other commands"
 
 
 def test_translate_of_an_unknown_name_says_so(good: Path) -> None:
@@ -325,6 +331,7 @@ def test_serve_ends_in_order_while_it_is_starting(good: Path, number: signal.Sig
         [sys.executable, "-m", "xds_server", "serve", "--definitions", good, *address],
         stderr=subprocess.PIPE,
         text=True,
+        cwd=good.parent,
         preexec_fn=lambda: signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL),
     )
     try:

@@ -1,16 +1,24 @@
 """All commands together."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from xds_server import __version__
+from xds_server.cli.applying import apply
 from xds_server.cli.bootstrap import bootstrap
+from xds_server.cli.completing import mend_words
 from xds_server.cli.definitions import schema, translate, validate
+from xds_server.cli.deleting import delete
 from xds_server.cli.demo import demo
 from xds_server.cli.errors import fail, reported
+from xds_server.cli.explaining import explain
+from xds_server.cli.history import confirm, diff, history, rollback
+from xds_server.cli.operating import disable, drain, enable, weight
+from xds_server.cli.reading import get
 from xds_server.cli.serve import serve
 from xds_server.cli.token import token_commands
 from xds_server.security.tokens import TokenStore
@@ -20,7 +28,6 @@ app = typer.Typer(
     help="A standalone Envoy control plane: upstream definitions in, Envoy resources out over xDS.",
     no_args_is_help=True,
     invoke_without_command=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -48,8 +55,16 @@ def _version(
         raise typer.Exit
 
 
-for command in (serve, validate, translate, bootstrap, schema, demo):
+COMMANDS: Final[tuple[Callable[..., None], ...]] = (
+    *(serve, validate, translate, bootstrap),
+    *(apply, drain, enable, disable, weight, explain),
+    *(history, diff, rollback, confirm),
+    *(schema, demo),
+)
+for command in COMMANDS:
     app.command()(command)
+app.add_typer(get, name="get")
+app.add_typer(delete, name="delete")
 app.add_typer(token_commands(_open_tokens), name="token")
 
 
@@ -58,5 +73,6 @@ def run() -> None:
     from xds_server import log
 
     log.configure("text", "warning")  # to stderr: stdout is for what was asked for
+    mend_words(os.environ)
     with reported():
         app()

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from xds_server.cli.errors import fail
+from xds_server.cli.options import one_of
 
 NAMES: Final = 10
 """Names that one line shows."""
@@ -29,18 +30,6 @@ class Output(StrEnum):
 
     YAML = "yaml"
     JSON = "json"
-
-
-def _one_of(kind: type[StrEnum], *flags: str, help: str) -> Any:
-    """An option that is one of a few words; Typer's own would say `Value error` of others."""
-    words = [member.value for member in kind]
-
-    def parse(value: str) -> StrEnum:
-        if value not in words:
-            raise typer.BadParameter(f"{value!r} is not one of {', '.join(words)}")
-        return kind(value)
-
-    return typer.Option(*flags, help=help, parser=parse, metavar=f"[{'|'.join(words)}]")
 
 
 def _name_servers(value: str) -> tuple[str, ...]:
@@ -110,10 +99,10 @@ def validate(
 def translate(
     paths: Paths,
     name: Annotated[str | None, typer.Option(help="Only this upstream or gateway.")] = None,
-    type: Annotated[ResourceType | None, _one_of(ResourceType, help="Only this kind of resource.")] = None,
+    type: Annotated[ResourceType | None, one_of(ResourceType, help="Only this kind of resource.")] = None,
     region: Annotated[str, typer.Option(help="As an Envoy of this region is sent them (balance: nearest).")] = "",
     zone: Annotated[str, typer.Option(help="And of this zone.")] = "",
-    output: Annotated[Output, _one_of(Output, "-o", "--output", help="Format.")] = Output.YAML,
+    output: Annotated[Output, one_of(Output, "-o", "--output", help="Format.")] = Output.YAML,
 ) -> None:
     """Print the Envoy resources that definition files become."""
     from xds_server.delivery.checking import check_files, messages_of

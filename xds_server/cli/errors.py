@@ -1,21 +1,28 @@
-"""How a command fails: one clear sentence on stderr and exit code 1."""
+"""How a command fails: one clear sentence on stderr, and an exit code that scripts can tell apart."""
 
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import typer
+
+HELD: Final = 3
+"""Exit code of a change that was stored, but waits to be confirmed. 1 is every other failure, 2 a wrong command line."""
 
 
 class CommandError(Exception):
     """Something that the user can mend; its text is the sentence that they see."""
 
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
 
-def fail(message: str) -> NoReturn:
+
+def fail(message: str, code: int = 1) -> NoReturn:
     """End the command with `message`."""
-    raise CommandError(message)
+    raise CommandError(message, code)
 
 
 @contextmanager
@@ -24,7 +31,7 @@ def reported() -> Iterator[None]:
     try:
         yield
     except CommandError as error:
-        _exit(str(error))
+        _exit(str(error), error.code)
     except BrokenPipeError:
         # The reader of our output left (`| head`): what is still buffered has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -33,6 +40,16 @@ def reported() -> Iterator[None]:
         _exit(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
 
-def _exit(message: str) -> NoReturn:
-    typer.echo(f"xds-server: {message}", err=True)
-    sys.exit(1)
+def say(message: str) -> None:
+    """Tell people something beside what they asked for: on stderr, under our name."""
+    typer.echo(f"xds-server: {printable(message)}", err=True)
+
+
+def printable(text: str) -> str:
+    """`text` without the power to move the cursor or to colour the screen: what servers and Envoys say is data."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def _exit(message: str, code: int = 1) -> NoReturn:
+    say(message)
+    sys.exit(code)

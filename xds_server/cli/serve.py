@@ -12,13 +12,14 @@ import typer
 from pydantic import ValidationError
 
 from xds_server.cli import stopping
+from xds_server.cli.connection import VARIABLES
 from xds_server.cli.errors import fail
 from xds_server.settings import Settings
 from xds_server.upstreams.model.scalars import format_duration
 
 PREFIX: Final = "XDS_SERVER_"
-OTHERS: Final = ("XDS_SERVER_ENVOY_IMAGE",)
-"""Variables of the tests' containers."""
+OTHERS: Final = ("XDS_SERVER_ENVOY_IMAGE", *VARIABLES)
+"""Variables of the tests' containers, and of the commands that talk to a server."""
 
 
 def _option(name: str, *flags: str) -> Any:

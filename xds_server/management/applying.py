@@ -6,12 +6,13 @@ from typing import Any
 
 from xds_server.catalog.catalog import Catalog, Edit, Outcome
 from xds_server.catalog.contents import Contents, Value
+from xds_server.catalog.errors import InvalidError
 from xds_server.catalog.overrides import split_name
 from xds_server.catalog.planning import Plan, Proposal, Put, put
 from xds_server.catalog.store.records import GATEWAY, OVERRIDE, UPSTREAM, Attribution, Key
 from xds_server.delivery.preview import Preview, previews
-from xds_server.management.bodies import Inspect, document
-from xds_server.upstreams.model import Gateway
+from xds_server.management.bodies import BodyError, Inspect, document
+from xds_server.upstreams.model import Gateway, Problem
 from xds_server.xds import Node
 
 
@@ -27,11 +28,17 @@ class Applying:
 
         Raises a RefusedError or StoreError.
         """
-        return await self._catalog.commit(self._edit(data, by, prune=prune))
+        try:
+            return await self._catalog.commit(self._edit(data, by, prune=prune))
+        except InvalidError as error:
+            raise _in_document(error, data) from None
 
     def preview(self, data: Any, by: Attribution, *, prune: bool = False) -> tuple[list[Preview], str]:
         """What `apply` would do, and why the guard would hold it (empty when it would not). Raises as `apply` does."""
-        _, plan = self._catalog.plan(self._edit(data, by, prune=prune))
+        try:
+            _, plan = self._catalog.plan(self._edit(data, by, prune=prune))
+        except InvalidError as error:
+            raise _in_document(error, data) from None
         return self.previews(plan), plan.objection
 
     def previews(self, plan: Plan) -> list[Preview]:
@@ -50,6 +57,20 @@ class Applying:
             return Proposal(by, wanted, gone)
 
         return edit
+
+
+def _in_document(error: InvalidError, data: Any) -> BodyError:
+    """What is wrong with records, said of the document that brings them."""
+    places: dict[Key, tuple[str | int, ...]] = {}
+    for kind, field in ((UPSTREAM, "upstreams"), (GATEWAY, "gateways")):
+        places |= {(kind, each["name"]): (field, index) for index, each in enumerate(data.get(field, ()))}
+    return BodyError(
+        [
+            problem.under(*places[key]) if key in places else Problem((), f"{key[0]} {key[1]}: {problem.message}")
+            for key, problems in error.problems.items()
+            for problem in problems
+        ]
+    )
 
 
 def _others(contents: Contents, wanted: dict[Key, Put]) -> Iterable[Key]:

@@ -32,11 +32,11 @@ class Definitions:
         """A definition in force. Raises UnknownRecordError."""
         return record(self._catalog.contents, self._kind, name)
 
-    def page(self, *, labels: Mapping[str, str], after: str, most: int) -> Page:
-        """Names from `after` on, `most` at a time; of upstreams only those with all `labels`."""
+    def page(self, *, labels: Mapping[str, str], after: str, most: int, prefix: str = "") -> Page:
+        """Names from `after` on, `most` at a time, that begin with `prefix`; of upstreams only those with all `labels`."""
         contents = self._catalog.contents
         names = views.upstreams_with(contents, labels) if self._kind == UPSTREAM else contents.names(self._kind)
-        left = [name for name in names if name > after]
+        left = [name for name in names if name > after and name.startswith(prefix)]
         return Page(left[:most], left[most - 1] if len(left) > most else None)
 
     async def put(self, name: str, data: Any, by: Attribution, expected: int | None = None) -> Outcome:

@@ -6,7 +6,7 @@ from xds_server.catalog.batching import Batches
 from xds_server.catalog.catalog import Catalog, Outcome
 from xds_server.catalog.contents import Contents
 from xds_server.catalog.errors import NotOwnedError, UnknownRecordError
-from xds_server.catalog.overrides import TargetOverride, overridden, override_name
+from xds_server.catalog.overrides import TargetOverride, override_name
 from xds_server.catalog.planning import Proposal, put
 from xds_server.catalog.store.records import OVERRIDE, UPSTREAM, Attribution, Key
 from xds_server.management import views
@@ -31,12 +31,8 @@ class Targets:
 
     def get(self, upstream: str, key: str) -> dict[str, Any]:
         """One target as it is served. Raises UnknownRecordError."""
-        contents = self._catalog.contents
-        whole = _upstream(contents, upstream)
-        _target(whole, key)
-        overrides = contents.overrides(upstream)
-        served = next(each for each in overridden(whole, overrides).targets if each.key == key)
-        return views.target(served, overrides.get(key))
+        _target(_upstream(self._catalog.contents, upstream), key)
+        return next(shown for shown in self.all(upstream) if shown["target"] == key)
 
     def expected(self, upstream: str, key: str) -> dict[Key, int]:
         """Which revisions made a target what it is: of its definition, and of what lies over it (0: nothing does)."""

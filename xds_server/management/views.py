@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from xds_server.catalog.catalog import Outcome
 from xds_server.catalog.contents import Contents, Record
-from xds_server.catalog.overrides import TargetOverride, overridden
-from xds_server.catalog.store.records import UPSTREAM, Changes, Revision
+from xds_server.catalog.overrides import TargetOverride, overridden, override_name
+from xds_server.catalog.store.records import OVERRIDE, UPSTREAM, Changes, Revision
 from xds_server.delivery.preview import Preview
 from xds_server.upstreams.lint import Lint
 from xds_server.upstreams.model import Definition, Target, Upstream
@@ -34,17 +34,20 @@ def about(contents: Contents, record: Record, name: str) -> dict[str, Any]:
 def targets(contents: Contents, upstream: Upstream) -> list[dict[str, Any]]:
     """The targets of an upstream as they are served, with what operators laid over them."""
     overrides = contents.overrides(upstream.name)
+    records = {key: contents.records.get((OVERRIDE, override_name(upstream.name, key))) for key in overrides}
     served = overridden(upstream, overrides)
-    return [target(each, overrides.get(each.key)) for each in served.targets]
+    return [target(each, overrides.get(each.key), records.get(each.key)) for each in served.targets]
 
 
-def target(served: Target, override: TargetOverride | None) -> dict[str, Any]:
-    """One target."""
+def target(served: Target, override: TargetOverride | None, record: Record | None = None) -> dict[str, Any]:
+    """One target. `record`: that of the override, whose revision says who laid it over, when and why."""
     said = {name: value for name, value in written(served).items() if value is not None}
     shown: dict[str, Any] = {"target": served.key, **said}
     shown |= {"weight": served.weight, "priority": served.priority, "state": served.state}
     if override is not None:
         shown["override"] = written(override)
+    if record is not None:
+        shown["overridden_by"] = record.held.revision
     return shown
 
 

@@ -52,8 +52,8 @@ class FileClash(NamedTuple):
     """An upstream that a gateway names does not exist: reading more files may mend it."""
 
 
-def from_tree(tree: Tree, path: str, inspect: Inspect | None = None) -> DefinitionFile | list[FileProblem]:
-    """The definitions in `tree`, or every problem with them, sorted by line; also those that `inspect` finds."""
+def outline(tree: Tree, path: str) -> list[FileProblem]:
+    """What is wrong with a file before its definitions are looked at: its text, and its top level."""
     problems = [FileProblem(path, line, Problem(place, "").field, message) for line, place, message in tree.mistakes]
     if tree.data is None and not problems:
         return [FileProblem(path, 1, "", "the file is empty: write upstreams: [] to define none")]
@@ -62,7 +62,14 @@ def from_tree(tree: Tree, path: str, inspect: Inspect | None = None) -> Definiti
         if isinstance(tree.data, list):
             message += ", not a list: write upstreams: above it"
         return [*problems, FileProblem(path, tree.line(()), "", message)]
-    problems += _frame(tree, path)
+    return problems + _frame(tree, path)
+
+
+def from_tree(tree: Tree, path: str, inspect: Inspect | None = None) -> DefinitionFile | list[FileProblem]:
+    """The definitions in `tree`, or every problem with them, sorted by line; also those that `inspect` finds."""
+    problems = outline(tree, path)
+    if not isinstance(tree.data, dict):
+        return problems
     upstreams = _definitions(tree, path, "upstreams", Upstream, problems, inspect)
     gateways = _definitions(tree, path, "gateways", Gateway, problems, inspect)
     problems += [clash.problem for clash in _clashes(upstreams, gateways) if not clash.is_dangling]

@@ -13,7 +13,7 @@ from pathlib import Path
 from xds_server.upstreams.definition_file import DefinitionFile, FileProblem, Inspect, clashes_between, from_tree
 from xds_server.upstreams.json_text import read_json
 from xds_server.upstreams.model import Problem
-from xds_server.upstreams.tree import UnreadableError
+from xds_server.upstreams.tree import Tree, UnreadableError
 from xds_server.upstreams.yaml_text import read_yaml
 
 __all__ = [
@@ -21,10 +21,13 @@ __all__ = [
     "DefinitionFile",
     "FileProblem",
     "check_together",
+    "files_under",
     "find_files",
     "load",
     "locate",
     "parse",
+    "parse_tree",
+    "read_bytes",
     "read_file",
 ]
 
@@ -63,6 +66,12 @@ def find_files(root: Path | str) -> list[Path]:
 
 def read_file(path: Path | str, inspect: Inspect | None = None) -> DefinitionFile | list[FileProblem]:
     """Read one file and `parse` it. Never raises: what cannot be read is a problem as well."""
+    data = read_bytes(path)
+    return parse(data, str(path), inspect) if isinstance(data, bytes) else data
+
+
+def read_bytes(path: Path | str) -> bytes | list[FileProblem]:
+    """The content of one file, which may still be longer than `MAX_FILE_BYTES` by one. Never raises."""
     name = str(path)
     try:
         status = os.stat(path)
@@ -72,10 +81,9 @@ def read_file(path: Path | str, inspect: Inspect | None = None) -> DefinitionFil
         if status.st_size > MAX_FILE_BYTES:
             return [_too_large(name, status.st_size)]
         with open(path, "rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            return file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         return [_unreadable(name, error)]
-    return parse(data, name, inspect)
 
 
 def parse(data: bytes, path: str, inspect: Inspect | None = None) -> DefinitionFile | list[FileProblem]:
@@ -87,16 +95,21 @@ def parse(data: bytes, path: str, inspect: Inspect | None = None) -> DefinitionF
     `inspect` finds what is wrong with a definition beyond its format. It is also given what is left of a definition without
     its wrong parts, so that everything is told at once; what it raises is not caught.
     """
+    tree = parse_tree(data, path)
+    return from_tree(tree, path, inspect) if isinstance(tree, Tree) else tree
+
+
+def parse_tree(data: bytes, path: str) -> Tree | list[FileProblem]:
+    """Read `data` as `parse` does, but only into plain data with the line of each part. Never raises."""
     if len(data) > MAX_FILE_BYTES:
         return [_too_large(path, len(data))]
     reader = _READERS.get(Path(path).suffix.lower())
     if reader is None:
         return [FileProblem(path, 0, "", f"not a definition file: its name must end in {', '.join(_READERS)}")]
     try:
-        tree = reader(_text(data))
+        return reader(_text(data))
     except UnreadableError as error:
         return [FileProblem(path, error.line, "", error.message)]
-    return from_tree(tree, path, inspect)
 
 
 def check_together(files: Iterable[DefinitionFile]) -> list[tuple[FileProblem, frozenset[str]]]:
@@ -112,7 +125,7 @@ def load(paths: Iterable[Path | str], inspect: Inspect | None = None) -> tuple[l
     """
     files: list[DefinitionFile] = []
     problems: list[FileProblem] = []
-    for path in _files_under(paths, problems):
+    for path in files_under(paths, problems):
         result = read_file(path, inspect)
         if isinstance(result, DefinitionFile):
             files.append(result)
@@ -137,7 +150,8 @@ def locate(path: Path | str, found: Iterable[Problem]) -> list[FileProblem]:
     return sorted(placed, key=lambda problem: problem.line)
 
 
-def _files_under(paths: Iterable[Path | str], problems: list[FileProblem]) -> Iterator[Path]:
+def files_under(paths: Iterable[Path | str], problems: list[FileProblem]) -> Iterator[Path]:
+    """The definition files under all `paths`, each once. What cannot be listed is added to `problems`."""
     seen: set[str] = set()
     for root in paths:
         try:

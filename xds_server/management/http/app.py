@@ -49,13 +49,8 @@ def http_app(management: Management, authenticator: Authenticator | None = None)
         body, kind = management.metrics(request.headers.get("accept", ""))
         return Response(body, media_type=kind)
 
-    for router in (
-        definitions_router("upstreams"),
-        definitions_router("gateways"),
-        targets.router,
-        revisions.router,
-        nodes.router,
-    ):
+    definitions = (definitions_router("upstreams"), definitions_router("gateways"))
+    for router in (*definitions, targets.of_all, targets.router, revisions.router, nodes.router):
         app.include_router(router)
     server = management.publisher.server
     app.router.routes.extend(rest_routes(server, lambda request: certificate_of(request.scope)))

@@ -15,6 +15,9 @@ from xds_server.management.service import Management
 from xds_server.upstreams.translate.render import resources_of
 
 ERRORS = (400, 404, 409, 412, 413, 415, 422, 503)
+After = Annotated[str, Query(description="Name to go on after: `next` of the page before.")]
+Prefix = Annotated[str, Query(max_length=253, description="Only names that begin so.")]
+Labels = Annotated[list[str] | None, Query(description="key=value; several must all be there.")]
 
 
 def definitions_router(kind: str) -> APIRouter:
@@ -34,11 +37,12 @@ def definitions_router(kind: str) -> APIRouter:
     async def all_of_them(
         service: Service,
         limit: Limit = 100,
-        after: Annotated[str, Query(description="Name to go on after: `next` of the page before.")] = "",
-        label: Annotated[list[str] | None, Query(description="key=value; several must all be there.")] = None,
+        after: After = "",
+        prefix: Prefix = "",
+        label: Labels = None,
     ) -> dict[str, Any]:
         """Definitions by name, a page at a time, and what is known of each."""
-        page = functions(service).page(labels=_labels(label or []), after=after, most=limit)
+        page = functions(service).page(labels=labels(label), after=after, most=limit, prefix=prefix)
         contents = service.catalog.contents
         records = {name: functions(service).get(name) for name in page.names}
         return {
@@ -123,9 +127,10 @@ def written(service: Management, made: Outcome, response: Response, *revisions: 
     return service.outcome(made)
 
 
-def _labels(given: list[str]) -> dict[str, str]:
+def labels(given: list[str] | None) -> dict[str, str]:
+    """The labels of a filter. Raises HTTPException for what is none."""
     found = {}
-    for each in given:
+    for each in given or []:
         key, equals, value = each.partition("=")
         if not key or not equals:
             raise HTTPException(422, f"label: write key=value, not {each[:100]!r}")

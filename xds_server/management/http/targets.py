@@ -5,12 +5,13 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from xds_server.catalog.store.records import Key
-from xds_server.management.http.definitions import ERRORS, written
+from xds_server.management.http.definitions import ERRORS, After, Labels, Prefix, labels, written
 from xds_server.management.http.problems import documented
-from xds_server.management.http.requests import Caller, Message, Service, body, etag, precondition
+from xds_server.management.http.requests import Caller, Limit, Message, Service, body, etag, precondition
 from xds_server.management.service import Management
 
 router = APIRouter(prefix="/v1/upstreams/{name}/targets", tags=["targets"])
+of_all = APIRouter(prefix="/v1/targets", tags=["targets"])
 _TAKES = {
     "requestBody": {
         "required": True,
@@ -23,6 +24,16 @@ _PATCHES = {
         "content": {"application/merge-patch+json": {"schema": {"$ref": "#/components/schemas/TargetOverride"}}},
     }
 }
+
+
+@of_all.get("", responses=documented(422))
+async def of_all_upstreams(
+    service: Service, limit: Limit = 100, after: After = "", prefix: Prefix = "", label: Labels = None
+) -> dict[str, Any]:
+    """The targets of many upstreams as they are served; `limit`, `after`, `prefix` and `label` are about the upstreams."""
+    page = service.upstreams.page(labels=labels(label), after=after, most=limit, prefix=prefix)
+    found = [{"upstream": name, **target} for name in page.names for target in service.targets.all(name)]
+    return {"targets": found, "next": page.next}
 
 
 @router.get("", responses=documented(404))

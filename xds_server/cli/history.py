@@ -1,0 +1,71 @@
+"""`xds-server history`, `diff`, `rollback`, `confirm`: what was, and the ways back to it."""
+
+from typing import Annotated
+
+import typer
+
+from xds_server.cli.applying import Timeout, Wait, read_wait
+from xds_server.cli.client import Client
+from xds_server.cli.completing import revision_numbers
+from xds_server.cli.connection import connected
+from xds_server.cli.differences import show_differences
+from xds_server.cli.options import Message
+from xds_server.cli.outcome import changed, tell
+from xds_server.cli.output import AsData, Output, show
+from xds_server.cli.reading import Limit, Watch, newest
+from xds_server.cli.watching import watch as follow
+
+Revision = Annotated[int, typer.Argument(min=1, metavar="REV", autocompletion=revision_numbers, help="Its number.")]
+
+
+@connected
+def history(client: Client, limit: Limit = 100, output: Output = None, watch: Watch = False) -> None:
+    """Revisions from the newest back: when, who, and why."""
+    if watch:
+        follow(lambda: newest(client, limit), output)
+    else:
+        show(newest(client, limit), output)
+
+
+@connected
+def diff(
+    client: Client,
+    revision: Revision,
+    to: Annotated[
+        int | None, typer.Argument(min=1, metavar="REV", autocompletion=revision_numbers, help="A second revision.")
+    ] = None,
+    output: AsData = None,
+) -> None:
+    """What a revision changed, or what differs between the states as of two, and for how many Envoys now."""
+    answer = client.get("revisions", str(revision), "diff", to=to)
+    show_differences(answer, output, "nothing differs")
+
+
+@connected
+def rollback(
+    client: Client,
+    revision: Revision,
+    with_overrides: Annotated[
+        bool, typer.Option("--with-overrides", help="Also what operators laid over targets: drains, weights.")
+    ] = False,
+    wait: Wait = None,
+    timeout: Timeout = "30s",
+    message: Message = "",
+    output: AsData = None,
+) -> None:
+    """Go back to what was in force as of a revision, in a new revision.
+
+    Exit codes as for `apply`. What files define goes back with these.
+    """
+    waited, patience = read_wait(wait, timeout)
+    query = {**waited, "with_overrides": with_overrides, "message": message}
+    answer = client.send("POST", "revisions", str(revision), "rollback", query=query, patience=patience)
+    sentence = f"back to revision {revision}: {', '.join(changed(answer))}" if answer.get("changed") else ""
+    tell(answer, output, sentence, waited=wait is not None)
+
+
+@connected
+def confirm(client: Client, revision: Revision, message: Message = "", output: AsData = None) -> None:
+    """Put in force what the guard held."""
+    answer = client.send("POST", "revisions", str(revision), "confirm", query={"message": message})
+    tell(answer, output, f"what revision {revision} held is in force: {', '.join(changed(answer))}")
