@@ -1,6 +1,5 @@
 """`serve` as users secure it: what it refuses, what it says, and that nothing secret is in what it says."""
 
-import json
 import os
 import ssl
 import subprocess
@@ -12,8 +11,6 @@ import pytest
 from certificates import Authority, Pair
 
 from xds_server.testing.server import XdsServerProcess
-
-SECRET = "xds_ThisIsATokenThatMustNotBeInAnyLogOrAnswerOfTheServerAbc"
 
 
 @pytest.fixture
@@ -110,19 +107,43 @@ def test_the_http_port_is_open_to_pollers_only_where_they_show_who_they_are(defi
             assert "'edge-1'" in other.json()["detail"]
 
 
-def test_a_token_is_in_no_log_and_no_answer(definitions: Path) -> None:
-    with XdsServerProcess(definitions, args=["--log-level", "debug"]) as server:
-        headers = {"authorization": f"Bearer {SECRET}"}
-        answers = []
-        with httpx.Client(base_url=f"http://{server.http_address}", headers=headers) as http:
-            for method, path in (("GET", "/healthz"), ("GET", "/nothing"), ("POST", "/v3/discovery:x")):
-                answers.append(http.request(method, path, content=b"{"))
-            answers.append(http.post("/v3/discovery:clusters", content=b"{"))
-            answers.append(http.post("/v3/discovery:clusters", content=json.dumps({"node": {"id": "n"}})))
-        assert [answer.status_code for answer in answers] == [200, 404, 404, 400, 200]
-        for answer in answers:
-            assert SECRET not in answer.text + str(answer.headers)
-        assert SECRET not in server.log
+def token(*args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "xds_server", "token", *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+
+
+def test_tokens_are_made_before_the_server_runs_and_revoked_while_it_does(definitions: Path, tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/store.db"
+    made = token("create", "reader", "--role", "read", "--store", store).stdout.strip()
+    with XdsServerProcess(definitions, store=store, args=["--log-level", "debug"]) as server:
+        url = f"http://{server.http_address}"
+        with httpx.Client(base_url=url, headers={"authorization": f"Bearer {made}"}) as http:
+            assert http.get("/healthz").status_code == 200
+            assert http.get("/v1/upstreams").status_code == 200
+            assert http.get("/metrics").status_code == 200
+            refused = http.put("/v1/upstreams/x", json={"targets": []})
+            assert (refused.status_code, "needs the role write, and 'reader' has read" in refused.text) == (403, True)
+            assert http.request("GET", "/v1/upstreams", headers={"authorization": ""}).status_code == 401
+            second = token("create", "writer", "--role", "write", "--store", store).stdout.strip()
+            writer = {"authorization": f"Bearer {second}"}
+            assert http.put("/v1/upstreams/x", json={"targets": []}, headers=writer).status_code == 201, "at once"
+            token("revoke", "reader", "--store", store)
+            server.wait_until(lambda: http.get("/v1/upstreams").status_code == 401, 10, "refusal of a revoked token")
+            answers = [http.get("/nothing"), http.post("/v3/discovery:clusters", content=b"{"), refused]
+            answers.append(http.get("/v1/revisions", headers=writer))
+        assert "writer" in answers[-1].text, "who did it is in the history"
+        with httpx.Client(base_url=url) as http:
+            assert [http.get(path).status_code for path in ("/healthz", "/readyz", "/metrics", "/v1/upstreams")] == [
+                200,
+                200,
+                401,
+                401,
+            ]
+        for secret in (made[4:-8], second[4:-8]):
+            assert secret not in server.log
+            for answer in answers:
+                assert secret not in answer.text + str(answer.headers)
+    assert made[4:-8] not in (tmp_path / "store.db").read_bytes().decode(errors="replace")
 
 
 def test_bootstrap_writes_the_files_by_which_envoy_reads_the_others_again(tmp_path: Path) -> None:
