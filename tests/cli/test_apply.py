@@ -45,7 +45,7 @@ def test_a_tree_of_files_and_stdin_become_one_revision(cli: CommandLine, tmp_pat
 def test_every_mistake_is_told_with_its_file_and_line(cli: CommandLine, tmp_path: Path) -> None:
     one = tmp_path / "one.yaml"
     one.write_text(
-        "upstreams:\n  - name: wrong-one\n    labels: {80: x}\n    targets:\n"
+        "upstreams:\n  - name: wrong-one\n    labels: {0: x}\n    targets:\n"
         "      - {host: 10.0.0.1, port: 70000}\n      - {host: 10.0.0.2, port: 80, wieght: 1}\n"
     )
     two = tmp_path / "two.yaml"
@@ -56,11 +56,11 @@ def test_every_mistake_is_told_with_its_file_and_line(cli: CommandLine, tmp_path
     assert done.stdout == ""
     places = [line.split(": ")[:2] for line in done.stderr.splitlines()]
     assert places == [[f"{one}:3", "upstreams[0].labels"], ["xds-server", "nothing was applied"]]
-    one.write_text(one.read_text().replace("80: x", "'80': 5"))
+    one.write_text(one.read_text().replace("0: x", "'0': 5"))
     done = cli.run("apply", "-f", tmp_path)
     places = [line.split(": ")[:2] for line in done.stderr.splitlines()]
     assert places == [
-        [f"{one}:3", "upstreams[0].labels.80"],
+        [f"{one}:3", "upstreams[0].labels.0"],
         [f"{one}:5", "upstreams[0].targets[0].port"],
         [f"{one}:6", "upstreams[0].targets[1].wieght"],
         ["xds-server", "nothing was applied"],

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from command_line import COMMAND, CommandLine
-from fake_api import fake_api
+from fake_api import FakeApi, fake_api
 
 from xds_server.cli import tables
 from xds_server.upstreams.yaml_text import read_yaml
@@ -199,6 +199,14 @@ def test_watch_in_a_pipe_says_what_is_new(cli: CommandLine) -> None:
         assert process.stderr.read() == ""
 
 
+def read_again(fake: FakeApi, process: subprocess.Popen[str]) -> None:
+    """Wait until a command has asked twice more."""
+    said = len(fake.asked)
+    while len(fake.asked) < said + 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+
+
 def test_watch_goes_on_when_the_server_is_away(command_line: Commands) -> None:
     with fake_api({"/v1/upstreams/a/targets": {"targets": []}}) as fake:
         cli = command_line(fake.address)
@@ -206,12 +214,10 @@ def test_watch_goes_on_when_the_server_is_away(command_line: Commands) -> None:
             assert process.stdout is not None
             assert process.stderr is not None
             assert process.stdout.readline().startswith("UPSTREAM\t")
+            read_again(fake, process)
             fake.answers["/v1/upstreams/a/targets"] = (503, '{"detail": "Not now"}')
             assert process.stderr.readline() == "xds-server: Not now\n"
-            said = len(fake.asked)
-            while len(fake.asked) < said + 2:
-                assert process.poll() is None
-                time.sleep(0.01)
+            read_again(fake, process)
             fake.answers["/v1/upstreams/a/targets"] = {"targets": [{"target": "b:1", "state": "enabled"}]}
             assert process.stdout.readline() == "\n"
             assert process.stdout.readline().startswith("UPSTREAM\t")
