@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from rig import target
-from translated_envoy import TranslatedEnvoy
+from served_upstreams import ServedUpstreams, target
 
-from xds_server.testing import Backends, send
+from xds_server.testing import Backends
 
 pytestmark = pytest.mark.envoy
 
@@ -26,65 +25,53 @@ def backends() -> Iterator[Backends]:
         yield started
 
 
-@pytest.fixture(scope="module")
-def envoy() -> Iterator[TranslatedEnvoy]:
-    with TranslatedEnvoy() as started:
-        yield started
-
-
 def targets(backends: Backends, names: str = "abc") -> list[dict[str, Any]]:
     return [target(backends[name]) for name in names]
 
 
-def serve(envoy: TranslatedEnvoy, name: str, targets: list[dict[str, Any]], **fields: Any) -> None:
-    envoy.serve_with_gateways({"upstreams": [{"name": name, "targets": targets, **fields}]})
-
-
-def of_users(envoy: TranslatedEnvoy, host: str, users: int) -> list[str]:
+def of_users(rig: ServedUpstreams, name: str, users: int) -> list[str]:
     """Who answers each of these users."""
-    return [one(envoy, "public", host, "/", {"x-user": f"user-{number}"}) for number in range(users)]
+    return [one(rig, "public", name, "/", {"x-user": f"user-{number}"}) for number in range(users)]
 
 
 @pytest.mark.feature("Load balancing", "ring-hash and maglev: by header, else query parameter, else path")
 @LISTENERS
 @ALGORITHMS
 def test_hashing_sticks_to_the_first_key_that_is_present(
-    envoy: TranslatedEnvoy, backends: Backends, listener: str, algorithm: str
+    rig: ServedUpstreams, backends: Backends, listener: str, algorithm: str
 ) -> None:
     keys = [{"header": "x-user"}, {"query_parameter": "user"}, {"path": True}]
-    serve(envoy, "hashed", targets(backends), algorithm=algorithm, hash_on=keys)
+    name = rig.serve(targets(backends), algorithm=algorithm, hash_on=keys)
 
     def by_user(path: str) -> list[str]:
-        return [one(envoy, listener, "hashed", path, {"x-user": f"user-{number}"}) for number in KEYS]
+        return [one(rig, listener, name, path, {"x-user": f"user-{number}"}) for number in KEYS]
 
     first = by_user("/")
     assert set(first) == {"a", "b", "c"}
     assert by_user("/other?user=x") == first, "the header is enough"
-    by_query = [one(envoy, listener, "hashed", f"/?user=user-{number}") for number in KEYS]
-    assert by_query == [one(envoy, listener, "hashed", f"/elsewhere?user=user-{number}") for number in KEYS]
+    by_query = [one(rig, listener, name, f"/?user=user-{number}") for number in KEYS]
+    assert by_query == [one(rig, listener, name, f"/elsewhere?user=user-{number}") for number in KEYS]
     assert len(set(by_query)) == 3
-    by_path = {one(envoy, listener, "hashed", f"/same?number={number}") for number in range(15)}
+    by_path = {one(rig, listener, name, f"/same?number={number}") for number in range(15)}
     assert len(by_path) == 1, "the query is no part of the path"
 
 
-def one(
-    envoy: TranslatedEnvoy, listener: str, host: str, path: str = "/", headers: dict[str, str] | None = None
-) -> str:
-    return envoy.ask(host, path, listener=listener, headers=headers).backend
+def one(rig: ServedUpstreams, listener: str, host: str, path: str = "/", headers: dict[str, str] | None = None) -> str:
+    return rig.ask(host, path, listener=listener, headers=headers).backend
 
 
 @pytest.mark.feature("Load balancing", "ring-hash and maglev: by source address unless told otherwise")
 @LISTENERS
-def test_hashing_is_by_source_address_unless_told(envoy: TranslatedEnvoy, backends: Backends, listener: str) -> None:
-    serve(envoy, "by-source", targets(backends), algorithm="maglev")
-    assert_sticks_by_source(envoy.port(listener), "by-source")
+def test_hashing_is_by_source_address_unless_told(rig: ServedUpstreams, backends: Backends, listener: str) -> None:
+    name = rig.serve(targets(backends), algorithm="maglev")
+    assert_sticks_by_source(rig.port(listener), name)
 
 
 @pytest.mark.feature("Load balancing", "ring-hash and maglev: TCP connections by source address")
 @ALGORITHMS
-def test_tcp_is_hashed_by_source_address(envoy: TranslatedEnvoy, backends: Backends, algorithm: str) -> None:
-    serve(envoy, "tcp", targets(backends), algorithm=algorithm, protocol="tcp")
-    assert_sticks_by_source(envoy.port("tcp"), "anything")
+def test_tcp_is_hashed_by_source_address(rig: ServedUpstreams, backends: Backends, algorithm: str) -> None:
+    name = rig.serve(targets(backends), algorithm=algorithm, protocol="tcp")
+    assert_sticks_by_source(rig.port(name), "anything")
 
 
 def assert_sticks_by_source(port: int, host: str) -> None:
@@ -106,14 +93,14 @@ def ask_from(source: str, port: int, host: str) -> str:
 
 @pytest.mark.feature("Load balancing", "ring-hash and maglev: a missing cookie is made, and then sticks")
 @LISTENERS
-def test_a_missing_cookie_is_made_and_then_hashed(envoy: TranslatedEnvoy, backends: Backends, listener: str) -> None:
+def test_a_missing_cookie_is_made_and_then_hashed(rig: ServedUpstreams, backends: Backends, listener: str) -> None:
     keys = [{"cookie": "session", "ttl": "0s"}]
-    serve(envoy, "cookie", targets(backends), algorithm="maglev", hash_on=keys)
-    answer = envoy.ask("cookie", listener=listener)
+    name = rig.serve(targets(backends), algorithm="maglev", hash_on=keys)
+    answer = rig.ask(name, listener=listener)
     made = answer.headers["set-cookie"].partition(";")[0]
     assert made.startswith("session=")
     headers = {"cookie": made.replace('"', "")}
-    again = Counter(envoy.ask("cookie", listener=listener, headers=headers).backend for _ in range(9))
+    again = Counter(rig.ask(name, listener=listener, headers=headers).backend for _ in range(9))
     assert again == {answer.backend: 9}
 
 
@@ -121,33 +108,32 @@ def test_a_missing_cookie_is_made_and_then_hashed(envoy: TranslatedEnvoy, backen
     "Load balancing",
     "ring-hash and maglev: a cookie is made for its ttl, with ttl 0s for the session, and without ttl not at all",
 )
-def test_a_cookie_lives_for_its_ttl_or_is_not_made(envoy: TranslatedEnvoy, backends: Backends) -> None:
-    upstreams = [
-        {"name": name, "targets": targets(backends), "algorithm": "ring-hash", "hash_on": [{"cookie": "cart", **ttl}]}
-        for name, ttl in {"lasting": {"ttl": "1h"}, "of-the-session": {"ttl": "0s"}, "theirs": {}}.items()
-    ]
-    envoy.serve_with_gateways({"upstreams": upstreams})
-    assert "Max-Age=3600" in envoy.ask("lasting").headers["set-cookie"]
-    assert "Max-Age" not in envoy.ask("of-the-session").headers["set-cookie"]
-    assert "set-cookie" not in envoy.ask("theirs").headers
-    for name in ("lasting", "of-the-session", "theirs"):
-        by_cookie = [one(envoy, "public", name, "/", {"cookie": f"cart={number}"}) for number in KEYS]
+def test_a_cookie_lives_for_its_ttl_or_is_not_made(rig: ServedUpstreams, backends: Backends) -> None:
+    fields = {"targets": targets(backends), "algorithm": "ring-hash"}
+    kinds: list[dict[str, str]] = [{"ttl": "1h"}, {"ttl": "0s"}, {}]
+    names = rig.serve_all([{**fields, "hash_on": [{"cookie": "cart", **ttl}]} for ttl in kinds])
+    lasting, of_the_session, theirs = names
+    assert "Max-Age=3600" in rig.ask(lasting).headers["set-cookie"]
+    assert "Max-Age" not in rig.ask(of_the_session).headers["set-cookie"]
+    assert "set-cookie" not in rig.ask(theirs).headers
+    for name in names:
+        by_cookie = [one(rig, "public", name, "/", {"cookie": f"cart={number}"}) for number in KEYS]
         assert set(by_cookie) == {"a", "b", "c"}
-        assert by_cookie == [one(envoy, "public", name, "/x", {"cookie": f"cart={number}"}) for number in KEYS]
+        assert by_cookie == [one(rig, "public", name, "/x", {"cookie": f"cart={number}"}) for number in KEYS]
 
 
 @pytest.mark.feature(
     "Load balancing", "ring-hash and maglev: a cookie is the fallback of a header, and not made beside it"
 )
-def test_a_cookie_is_the_fallback_of_a_header(envoy: TranslatedEnvoy, backends: Backends) -> None:
+def test_a_cookie_is_the_fallback_of_a_header(rig: ServedUpstreams, backends: Backends) -> None:
     keys = [{"header": "x-user"}, {"cookie": "cart", "ttl": "1h"}]
-    serve(envoy, "either", targets(backends), algorithm="maglev", hash_on=keys)
-    first = of_users(envoy, "either", 20)
-    assert first == of_users(envoy, "either", 20)
-    assert "set-cookie" not in envoy.ask("either", headers={"x-user": "user-1"}).headers
-    answer = envoy.ask("either")
+    name = rig.serve(targets(backends), algorithm="maglev", hash_on=keys)
+    first = of_users(rig, name, 20)
+    assert first == of_users(rig, name, 20)
+    assert "set-cookie" not in rig.ask(name, headers={"x-user": "user-1"}).headers
+    answer = rig.ask(name)
     cookie = {"cookie": answer.headers["set-cookie"].partition(";")[0].replace('"', "")}
-    assert {envoy.ask("either", headers=cookie).backend for _ in range(9)} == {answer.backend}
+    assert {rig.ask(name, headers=cookie).backend for _ in range(9)} == {answer.backend}
 
 
 @pytest.mark.feature(
@@ -158,17 +144,17 @@ def test_a_cookie_is_the_fallback_of_a_header(envoy: TranslatedEnvoy, backends: 
     [("ring-hash", "ring_hash_lb.size", 0.35), ("maglev", "maglev_lb.max_entries_per_host", 0.1)],
 )
 def test_when_a_target_goes_the_other_keys_stay(
-    envoy: TranslatedEnvoy, backends: Backends, algorithm: str, table: str, moved: float
+    rig: ServedUpstreams, backends: Backends, algorithm: str, table: str, moved: float
 ) -> None:
     # Envoy's ring has one size, so that the others get more places on it, and about one key in five moves to these.
     five = targets(backends, "abcde")
-    serve(envoy, "steady", five, algorithm=algorithm, hash_on=BY_USER)
-    assert envoy.envoy.stat(f"cluster.steady.{table}") > 0
-    before = of_users(envoy, "steady", 150)
+    name = rig.serve(five, algorithm=algorithm, hash_on=BY_USER)
+    assert rig.envoy.stat(f"cluster.{name}.{table}") > 0
+    before = of_users(rig, name, 150)
     gone = {**five[2], "state": "disabled"}
-    serve(envoy, "steady", [*five[:2], gone, *five[3:]], algorithm=algorithm, hash_on=BY_USER)
-    envoy.envoy.wait_until(lambda: "c" not in of_users(envoy, "steady", 150))
-    after = of_users(envoy, "steady", 150)
+    rig.put({"name": name, "targets": [*five[:2], gone, *five[3:]], "algorithm": algorithm, "hash_on": BY_USER})
+    rig.envoy.wait_until(lambda: "c" not in of_users(rig, name, 150))
+    after = of_users(rig, name, 150)
     others = [(was, now) for was, now in zip(before, after, strict=True) if was != "c"]
     assert len(others) < 150
     assert sum(was != now for was, now in others) <= len(others) * moved
@@ -176,32 +162,31 @@ def test_when_a_target_goes_the_other_keys_stay(
 
 @pytest.mark.feature("Load balancing", "ring-hash and maglev: a target's share of the keys is by its weight")
 @ALGORITHMS
-def test_weights_are_shares_of_the_keys(envoy: TranslatedEnvoy, backends: Backends, algorithm: str) -> None:
+def test_weights_are_shares_of_the_keys(rig: ServedUpstreams, backends: Backends, algorithm: str) -> None:
     weighted = [target(backends["a"]), target(backends["b"], weight=3)]
-    serve(envoy, "heavy", weighted, algorithm=algorithm, hash_on=BY_USER)
+    name = rig.serve(weighted, algorithm=algorithm, hash_on=BY_USER)
     # 75 of 300 by weight, 150 without.
-    assert Counter(of_users(envoy, "heavy", 300))["a"] == pytest.approx(75, abs=40)
+    assert Counter(of_users(rig, name, 300))["a"] == pytest.approx(75, abs=40)
 
 
 @pytest.mark.feature(
     "Load balancing", "bounded load: a target that is too busy hands its key's requests to the next one"
 )
 @ALGORITHMS
-def test_bounded_load_hands_on_what_is_too_much(envoy: TranslatedEnvoy, backends: Backends, algorithm: str) -> None:
+def test_bounded_load_hands_on_what_is_too_much(rig: ServedUpstreams, backends: Backends, algorithm: str) -> None:
     fields = {"targets": targets(backends), "algorithm": algorithm, "hash_on": BY_USER}
-    bounded = {"name": "bounded", **fields, "hash_balance_factor": 110}
-    envoy.serve_with_gateways({"upstreams": [{"name": "unbounded", **fields}, bounded]})
+    unbounded, bounded = rig.serve_all([fields, {**fields, "hash_balance_factor": 110}])
 
     def together(name: str, connections: int) -> Counter[str]:
-        return send(envoy.port("public"), name, 600, headers={"x-user": "busy"}, connections=connections)
+        return rig.send(name, 600, headers={"x-user": "busy"}, connections=connections)
 
     for backend in backends:
         backend.delay = 0.02
     try:
-        assert len(together("unbounded", 30)) == 1
-        counts = together("bounded", 30)
-        alone = envoy.ask("bounded", headers={"x-user": "busy"}).backend
-        assert {envoy.ask("bounded", headers={"x-user": "busy"}).backend for _ in range(9)} == {alone}
+        assert len(together(unbounded, 30)) == 1
+        counts = together(bounded, 30)
+        alone = rig.ask(bounded, headers={"x-user": "busy"}).backend
+        assert {rig.ask(bounded, headers={"x-user": "busy"}).backend for _ in range(9)} == {alone}
     finally:
         for backend in backends:
             backend.delay = 0
