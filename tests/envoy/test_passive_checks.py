@@ -101,6 +101,7 @@ def test_gateway_errors_in_a_row(rig: ServedUpstreams, backends: Backends) -> No
     SECTION,
     "counted apart, timeouts are half of a target's requests at most: failure_percentage sees them from 50 down",
 )
+@pytest.mark.feature("Lints", "timeouts-uncounted: with consecutive_local_errors, what times out ejects no target")
 def test_local_errors_in_a_row(rig: ServedUpstreams, backends: Backends) -> None:
     refusing, failing, slow, _ = backends
     refusing.close()

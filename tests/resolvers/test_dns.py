@@ -216,9 +216,9 @@ async def test_ten_thousand_names_do_not_rush_and_each_costs_only_itself(monkeyp
             await until(lambda: len(resolver.addresses) == 10_000)
             known_by_then = set(told.names)
             await until(lambda: "n7" in told.names or asked["n7"] >= 2)
-    # On a busy machine one or the other takes too long.
+    # On a busy machine one or the other takes too long, and is then asked beside the others.
     failed = {log["name"] for log in logs if log["event"] == "dns.failed"}
-    assert most <= dns.AT_ONCE
+    assert most <= dns.AT_ONCE + (dns.FAILING_AT_ONCE if failed else 0)
     assert waited < 10, "a change waits for so long only"
     assert known_by_then, "the others are told as they come"
     assert told.calls < len(told.names), "many at a time"
