@@ -7,6 +7,7 @@ from pathlib import Path
 
 import conformance
 import features
+import postgres
 import pytest
 import recorder
 
@@ -61,6 +62,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         skipped[reason.removeprefix("Skipped: ")] += 1
     groups = "; ".join(f"{count} ({reason})" for reason, count in sorted(skipped.items()))
     terminalreporter.write_line(f"Skipped on this machine: {groups or 'nothing'}")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgres.Postgres]:
+    """A PostgreSQL. A test that stops it starts it again."""
+    programs = postgres.programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with postgres.Postgres(programs) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a new, empty store: each test that asks for it runs on both databases."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.db"
+    server: postgres.Postgres = request.getfixturevalue("postgresql")
+    return server.database()
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ import structlog
 from xds_server import __version__
 from xds_server.catalog.catalog import Catalog, Delivery
 from xds_server.catalog.contents import Contents
-from xds_server.catalog.file_records import FileRecords
-from xds_server.catalog.files import FileSource
+from xds_server.catalog.following import follow
 from xds_server.catalog.guard import Guard
+from xds_server.catalog.reading import FileReading
 from xds_server.catalog.store.store import Store
 from xds_server.catalog.store.tokens import StoredTokens
 from xds_server.catalog.upkeep import keep_up
@@ -75,16 +75,13 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
     publisher.server.subscribe(lambda event: log_event(event, catalog.contents))
 
     async def deliver(delivery: Delivery) -> None:
-        if not delivery.revision and not settings.definitions:
-            publisher.serve_unwritten()
-            return
         is_first = catalog.delivered < 0
         await publisher.apply(delivery.change, Commit(delivery.revision, None if is_first else delivery.committed))
-        await files.retry()
 
     async with AsyncExitStack() as opened, AsyncExitStack() as started, AsyncExitStack() as running:
         store = Store(settings.store)
-        catalog = Catalog(store, deliver, guard=Guard(settings.max_removal))
+        guard = Guard(settings.max_removal)
+        catalog = Catalog(store, deliver, guard=guard, awaits_files=bool(settings.definitions))
         opened.callback(catalog.close)
         tokens = partial(catalog.call, StoredTokens(store.engine).tokens)
         policy = Policy(settings.client_roles, open_to(settings, settings.http_address))
@@ -93,10 +90,9 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
         if refused := refusal(settings, {"--http-address": settings.http_address}, tokens=has_tokens):
             raise NotAllowedError(refused)
         await catalog.load()
-        files = FileRecords(catalog, settings.definitions)
-        source = FileSource(settings.definitions, files.take, files.held())
-        if catalog.head or not settings.definitions:
-            catalog.begin()
+        if catalog.is_new:
+            publisher.serve_unwritten()
+        files = FileReading(catalog, settings.definitions)
         tls = certificates.ssl_context() if certificates else None
         http = HttpServer(http_app(Management(catalog, publisher, settings.secrets_dir), authenticator), tls)
         http_address = await _listen(running, "--http-address", settings.http_address, http.start, http.stop)
@@ -108,11 +104,10 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
         running.callback(log.info, "server.stopping")
         log.info("server.started", version=__version__, xds_address=xds_address, http_address=http_address)
         upkeep = keep_up(catalog, keep=settings.keep_revisions, newer_than=timedelta(days=settings.keep_days))
-        sources = [source.run()] if settings.definitions else []
         work = [publisher.resolver.run(), publisher.moments.run(), publisher.secrets.run()]
         if certificates is not None:
             work.append(certificates.run())
-        await _until(stop, catalog.run(), upkeep, *sources, *work, _announce(catalog))
+        await _until(stop, catalog.run(), follow(catalog), files.run(), upkeep, *work, _announce(catalog))
 
 
 def _warn_of_open(*addresses: str) -> None:
@@ -144,6 +139,9 @@ async def _listen(
 
 
 async def _announce(catalog: Catalog) -> None:
+    if catalog.is_new:
+        log.info("server.ready", detail="the store is new: nothing is defined yet")
+        return
     await catalog.until_delivered(0)
     log.info("server.ready")
 

@@ -6,25 +6,29 @@ on the newest one. A store that is lost leaves everything as it is: what is in f
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import structlog
 
+from xds_server.catalog.calls import LONG, PATIENCE, Calls
 from xds_server.catalog.changes import Change as Delivered
-from xds_server.catalog.contents import Contents, Value, read
-from xds_server.catalog.errors import UnknownRecordError
+from xds_server.catalog.contents import Contents, Value, read_all
+from xds_server.catalog.errors import RefusedError, UnknownRecordError
 from xds_server.catalog.guard import Guard
+from xds_server.catalog.held import marks, same
 from xds_server.catalog.planning import Plan, Proposal, plan
 from xds_server.catalog.store.engine import StoreError
-from xds_server.catalog.store.records import Changes, Key, Revision, State
+from xds_server.catalog.store.records import FILES, Changes, Held, Key, Revision, State
 from xds_server.catalog.store.store import BehindError, Committed, Store
+from xds_server.catalog.writing import write
 
 TRIES: Final = 100
 """How often a change is planned anew as another replica was faster."""
+HURRY: Final = 1.0
+"""Seconds for which a store that is lost is waited for."""
 
 T = TypeVar("T")
 Edit = Callable[[Contents], Proposal]
@@ -60,13 +64,19 @@ class Catalog:
     """The records in force. `load` first; `run` for as long as changes are to be delivered."""
 
     def __init__(
-        self, store: Store, deliver: Callable[[Delivery], Awaitable[None]], *, guard: Guard | None = None
+        self,
+        store: Store,
+        deliver: Callable[[Delivery], Awaitable[None]],
+        *,
+        guard: Guard | None = None,
+        awaits_files: bool = False,
     ) -> None:
-        """`deliver` is called for each revision that changes what is in force, one at a time, oldest first."""
+        """`deliver` is called for each revision that changes what is in force, one at a time, oldest first; the first time
+        with everything. `awaits_files`: a new store delivers nothing before files were heard, rather than anybody at all."""
         self.store = store
         self.contents = Contents()
         self.guard = guard or Guard()
-        self.held: dict[int, Revision] = {}
+        self.held: dict[int, Committed] = {}
         """Revisions that wait to be confirmed."""
         self.head = 0
         """Number of the newest revision, held ones included."""
@@ -77,26 +87,27 @@ class Catalog:
         self.delivered = -1
         """The newest revision that was delivered; -1 before the first delivery."""
         self.listeners: list[Callable[[Committed], None]] = []
-        """Called with each revision, held ones included, as it is committed here or seen from another replica."""
+        """Called with each revision, held ones included, once it is committed here or seen from another replica."""
         self._deliver = deliver
+        self._awaits_files = awaits_files
+        self._held_as_of = 0
         self._queue: asyncio.Queue[Delivery] = asyncio.Queue()
         self._turn = asyncio.Lock()
         self._moved = asyncio.Condition()
-        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="store")
+        self._calls = Calls()
 
     async def load(self) -> None:
-        """Take everything from the store. Raises StoreError."""
+        """Take everything from the store; where it holds any revision, delivery begins. Raises StoreError."""
         async with self._turn:
-            self.head, held = await self.call(self.store.load)
-            self.contents.load(self.head, held)
-            await self._reload_held()
+            await self._load()
+            if self.head:
+                self._begin()
 
-    def begin(self) -> None:
-        """Deliver everything that is in force, once; what is committed from now on follows."""
-        if not self.has_begun:
-            self.has_begun = True
-            everything = self.contents.delivered([*self.contents.records])
-            self._queue.put_nowait(Delivery(self.head, datetime.now(UTC).timestamp(), everything))
+    @property
+    def is_new(self) -> bool:
+        """Whether nobody has defined anything yet, and no files are to. Nothing is delivered then: a store that was mistaken
+        for another one, or lost, must not empty the Envoys that come to it."""
+        return not (self.head or self.has_begun or self._awaits_files)
 
     async def run(self) -> None:
         """Deliver what is committed, until cancelled."""
@@ -109,12 +120,13 @@ class Catalog:
 
     def close(self) -> None:
         """Let go of the store."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._calls.close()
         self.store.close()
 
-    async def call(self, function: Callable[..., T], *arguments: object) -> T:
-        """Have a method of the store done, off the event loop. Raises StoreError."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments))
+    async def call(self, function: Callable[..., T], *arguments: object, patience: float = PATIENCE) -> T:
+        """Have a method of the store done, off the event loop. Raises StoreError, after `patience` seconds at the latest, and
+        sooner of a store that is lost."""
+        return await self._calls(function, *arguments, patience=min(patience, HURRY) if self.problem else patience)
 
     async def until_delivered(self, number: int) -> None:
         """Wait until everything up to a revision was delivered."""
@@ -129,116 +141,161 @@ class Catalog:
         return proposal, plan(self.contents, proposal, self.guard)
 
     async def commit(self, edit: Edit) -> Outcome:
-        """Make a change durable, and then in force. Raises a RefusedError or StoreError; then nothing changed."""
+        """Make a change durable, and then in force.
+
+        Raises a RefusedError or StoreError, and then nothing changed, except with InDoubtError, which says so. Who stops
+        waiting does not stop a change that is under way.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._commit(edit)))
+
+    async def _commit(self, edit: Edit) -> Outcome:
+        self._refuse_if_lost()
         async with self._turn:
+            self._refuse_if_lost()
             for _ in range(TRIES):
-                proposal, made = self.plan(edit)
-                if not made.changes:
+                try:
+                    proposal, made = self.plan(edit)
+                except RefusedError:
+                    if await self._was_behind():
+                        continue
+                    raise
+                mark = marks(self.held, proposal, made)
+                if (already := same(self.held, proposal, made)) is not None:
+                    return Outcome(already.revision.number, *already)
+                if not (made.changes or mark or proposal.is_news):
+                    if await self._was_behind():
+                        continue
                     return Outcome(self.head, None, {})
                 try:
-                    revision = await self._write(proposal, made)
+                    revision = await self._write(proposal, made, mark)
                 except BehindError:
                     await self._catch_up()
                     continue
+                for number in mark:
+                    del self.held[number]
                 self._take(Committed(revision, made.changes), made.values)
-                if self.held:
-                    await self._reload_held()
+                self._held_as_of = self.head
                 return Outcome(revision.number, revision, made.changes)
         raise StoreError(f"other replicas were faster {TRIES} times in a row: try again")
 
-    async def look(self) -> None:
-        """Find out whether the store can be written, and take in what happened meanwhile. Raises StoreError."""
-        await self.call(self.store.check)
-        self.found()
-        await self.catch_up()
+    def _refuse_if_lost(self) -> None:
+        """At once: whoever looks for the store has the turn for seconds, and others wait for theirs."""
+        if self.problem:
+            raise StoreError(self.problem)
 
-    async def catch_up(self) -> None:
-        """Take in what other replicas committed. Raises StoreError."""
-        async with self._turn:
-            await self._catch_up()
-
-    async def _write(self, proposal: Proposal, made: Plan) -> Revision:
-        now = datetime.now(UTC)
-        mark: dict[int, State] = {}
-        for number, held in self.held.items():
-            if number == proposal.refers_to:
-                mark[number] = "released"
-            elif held.by.source == proposal.by.source and await self._is_newer(held, made.changes):
-                mark[number] = "superseded"
-        commit = partial(
-            self.store.commit,
-            state="held" if made.objection else "applied",
-            refers_to=proposal.refers_to,
-            note=made.objection,
-            mark=mark,
+    async def _write(self, proposal: Proposal, made: Plan, mark: dict[int, State]) -> Revision:
+        state: State = "held" if made.objection else "applied"
+        revision = Revision(
+            self.head + 1, datetime.now(UTC), proposal.by, state, proposal.refers_to, note=made.objection
         )
         try:
-            revision = await self.call(commit, self.head, now, proposal.by, made.changes)
+            await write(self._calls, self.store, revision, made.changes, mark)
         except StoreError as error:
             self._lost(str(error))
             raise
-        self.found()
         return revision
 
-    async def _is_newer(self, held: Revision, changes: Changes) -> bool:
-        """Whether a change takes the place of a held one: of files always, else when it is about the same."""
-        if held.by.source == "files":
-            return True
-        committed = await self.call(self.store.revision, held.number)
-        return committed is not None and not committed.changes.keys().isdisjoint(changes)
+    # What others wrote
+
+    async def look(self) -> None:
+        """Take in what other replicas committed. Of a store that was lost: find out whether it can be written again. Raises
+        StoreError."""
+        async with self._turn:
+            if self.problem:
+                await self._ask(self.store.check)
+            await self._catch_up()
+            if self.problem:
+                log.info("store.found")
+                self.problem = ""
+
+    async def _was_behind(self) -> bool:
+        """Whether another replica had committed what was not known here. It is now: nobody is told no, or that all is as it
+        should be, for what was true a moment ago."""
+        before = self.head
+        if self.store.is_shared:
+            await self._catch_up()
+        return self.head != before
 
     async def _catch_up(self) -> None:
-        while found := await self.call(self.store.since, self.head):
-            for committed in found:
-                self._take(committed)
-        await self._reload_held()
+        while found := await self._ask(self._read_since, self.head):
+            if found[0][0].revision.number != self.head + 1:
+                # What came between is forgotten: this replica was cut off for that long.
+                log.warning("revisions.missed", last=self.head)
+                changed = await self._load()
+                self._pass_on(self.head, datetime.now(UTC), changed)
+                return
+            for committed, values in found:
+                self._take(committed, values)
+        if self._held_as_of != self.head:
+            self._wait_for(await self._ask(self.store.held))
 
-    def _take(self, committed: Committed, values: Mapping[Key, Value] | None = None) -> None:
+    async def _load(self) -> set[Key]:
+        self.head, held, values, waiting = await self._ask(self._read_everything, patience=LONG)
+        self._wait_for(waiting)
+        return self.contents.load(self.head, held, values)
+
+    def _wait_for(self, held: Iterable[Committed]) -> None:
+        """To be confirmed."""
+        self.held = {each.revision.number: each for each in held}
+        self._held_as_of = self.head
+
+    async def _ask(self, function: Callable[..., T], *arguments: object, patience: float = PATIENCE) -> T:
+        try:
+            return await self._calls(function, *arguments, patience=patience)
+        except StoreError as error:
+            self._lost(str(error))
+            raise
+
+    # In threads
+
+    def _read_since(self, number: int) -> list[tuple[Committed, dict[Key, Value]]]:
+        return [(each, _values(each.changes)) for each in self.store.since(number)]
+
+    def _read_everything(self) -> tuple[int, dict[Key, Held], dict[Key, Value], list[Committed]]:
+        head, held = self.store.load()
+        return head, held, read_all({key: each.entry for key, each in held.items()}), self.store.held()
+
+    # In force. Nothing from here on pauses.
+
+    def _take(self, committed: Committed, values: Mapping[Key, Value]) -> None:
         revision, changes = committed
         self.head = revision.number
+        by = revision.by
+        about: dict[str, Any] = {"revision": revision.number, "author": by.author, "changes": len(changes)}
+        if revision.state == "held":
+            self.held[revision.number] = committed
+            log.warning("revision.held", **about, problem=revision.note)
+        elif revision.state == "applied":
+            self.contents.apply(revision.number, changes, values)
+            log.info("revision.committed", **about, client=by.client, message=by.message)
+            if self.has_begun:
+                self._pass_on(revision.number, revision.time, changes)
+            elif by.source == FILES or not self._awaits_files:
+                self._begin()
         for listener in self.listeners:
-            listener(committed)
-        if revision.state != "applied":
-            if revision.state == "held":
-                self.held[revision.number] = revision
-                log.warning("revision.held", revision=revision.number, author=revision.by.author, problem=revision.note)
-            return
-        self.contents.apply(revision.number, changes, values)
-        if self.has_begun:
-            delivered = self.contents.delivered(changes)
-            self._queue.put_nowait(Delivery(revision.number, revision.time.timestamp(), delivered))
-        log.info(
-            "revision.committed",
-            revision=revision.number,
-            author=revision.by.author,
-            client=revision.by.client,
-            message=revision.by.message,
-            changes=len(changes),
-        )
+            try:
+                listener(committed)
+            except Exception:  # what is committed is committed
+                log.exception("revision.listener_failed", revision=revision.number)
 
-    async def _reload_held(self) -> None:
-        found = await self.call(partial(self.store.revisions, state="held", most=1000))
-        self.held = {revision.number: revision for revision in found}
+    def _begin(self) -> None:
+        self.has_begun = True
+        self._pass_on(self.head, datetime.now(UTC), self.contents.records)
 
-    # Whether it can be written
+    def _pass_on(self, number: int, time: datetime, keys: Iterable[Key]) -> None:
+        self._queue.put_nowait(Delivery(number, time.timestamp(), self.contents.delivered(keys)))
 
     def _lost(self, problem: str) -> None:
         if not self.problem:
             log.error("store.lost", problem=problem, detail="what is in force goes on being served")
         self.problem = problem
 
-    def found(self) -> None:
-        """The store was written or read: note that it is there again."""
-        if self.problem:
-            log.info("store.found")
-        self.problem = ""
+    # History
 
     async def prune(self, *, keep: int, newer_than: timedelta) -> int:
-        """Forget old revisions; returns how many."""
+        """Forget old revisions; returns how many. Raises StoreError."""
         since = datetime.now(UTC) - newer_than if newer_than else datetime.fromtimestamp(0, UTC)
-        return await self.call(partial(self.store.prune, keep=keep, newer_than=since))
-
-    # History
+        return await self.call(partial(self.store.prune, keep=keep, newer_than=since), patience=LONG)
 
     async def committed(self, number: int) -> Committed:
         """One revision. Raises UnknownRecordError."""
@@ -248,8 +305,11 @@ class Catalog:
             raise UnknownRecordError("revision", str(number), f": those from {oldest} to {self.head} are kept")
         return found
 
-    async def state_at(self, number: int) -> dict[Key, Value]:
+    async def state_at(self, number: int) -> dict[Key, Held]:
         """What was in force as of a revision. Raises UnknownRecordError."""
         await self.committed(number)
-        held = await self.call(self.store.state_at, number)
-        return {key: read(key[0], each.entry) for key, each in held.items()}
+        return await self.call(self.store.state_at, number, patience=LONG)
+
+
+def _values(changes: Changes) -> dict[Key, Value]:
+    return read_all({key: change.entry for key, change in changes.items() if change.entry is not None})

@@ -4,10 +4,12 @@ A change costs what it touches.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Set
+from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeVar
 
 from xds_server.catalog.changes import Change as Delivered
 from xds_server.catalog.overrides import TargetOverride, overridden, split_name
+from xds_server.catalog.store.engine import StoreError
 from xds_server.catalog.store.records import API, GATEWAY, OVERRIDE, UPSTREAM, Changes, Entry, Held, Key
 from xds_server.upstreams.model import Gateway, Placed, Upstream
 
@@ -35,8 +37,20 @@ class Record(NamedTuple):
 
 
 def read(kind: str, entry: Entry) -> Value:
-    """What an entry of the store says. Raises pydantic's ValidationError for what this version does not understand."""
-    return MODELS[kind].model_validate(entry.data)
+    """What an entry of the store says. Raises StoreError for what this version does not understand."""
+    try:
+        return MODELS[kind].model_validate(entry.data)
+    except (KeyError, ValueError) as error:
+        name = entry.data.get("name", "") if isinstance(entry.data, dict) else ""
+        raise StoreError(
+            f"the store cannot be read: this xds-server does not understand its {kind} {name!r}, which a newer one may have "
+            f"written: use that one ({' '.join(str(error).split())})"
+        ) from None
+
+
+def read_all(entries: Mapping[Key, Entry]) -> dict[Key, Value]:
+    """What entries say. Raises StoreError as `read` does."""
+    return {key: read(key[0], entry) for key, entry in entries.items()}
 
 
 def placed(entry: Entry, value: D) -> Placed[D]:
@@ -63,6 +77,8 @@ class Contents:
         """Upstreams -> gateways that forward to them alone."""
         self._overridden: dict[str, set[str]] = {}
         """Upstreams -> names of overrides of their targets."""
+        self._expiring: dict[str, datetime] = {}
+        """Names of overrides that expire, and when."""
 
     def __contains__(self, key: Key) -> bool:
         return key in self.records
@@ -91,22 +107,29 @@ class Contents:
         found = ((split_name(name)[1], self.records[OVERRIDE, name].value) for name in sorted(names))
         return {target: value for target, value in found if isinstance(value, TargetOverride)}
 
+    def expired(self, now: datetime) -> frozenset[Key]:
+        """The overrides whose time is over."""
+        return frozenset((OVERRIDE, name) for name, expires in self._expiring.items() if expires <= now)
+
     def apply(self, revision: int, changes: Changes, values: Mapping[Key, Value] | None = None) -> None:
-        """Make this what it is after `revision`. `values`: what is known of what the entries say."""
+        """Make this what it is after `revision`. `values`: what the entries say, where that is known."""
         for key, change in changes.items():
             self._take_out(key)
             if change.entry is not None:
-                value = values[key] if values is not None and key in values else read(key[0], change.entry)
+                value = values[key] if values is not None else read(key[0], change.entry)
                 self._put_in(key, Record(Held(change.entry, revision), value))
         self.revision = revision
 
-    def load(self, revision: int, held: Mapping[Key, Held]) -> None:
-        """Make this what the store says."""
-        for key in [*self.records]:
+    def load(self, revision: int, held: Mapping[Key, Held], values: Mapping[Key, Value]) -> set[Key]:
+        """Make this what the store says, and return which records are something else than before."""
+        changed = {key for key, record in self.records.items() if held.get(key) != record.held}
+        changed |= held.keys() - self.records.keys()
+        for key in changed:
             self._take_out(key)
-        for key, each in held.items():
-            self._put_in(key, Record(each, read(key[0], each.entry)))
+            if key in held:
+                self._put_in(key, Record(held[key], values[key]))
         self.revision = revision
+        return changed
 
     def delivered(self, keys: Iterable[Key]) -> Delivered:
         """What delivery needs to know of changed records: definitions with the overrides over them."""
@@ -147,6 +170,8 @@ class Contents:
         self._names[key[0]].add(key[1])
         if isinstance(record.value, Upstream):
             self.targets += len(record.value.targets)
+        elif isinstance(record.value, TargetOverride) and record.value.expires is not None:
+            self._expiring[key[1]] = record.value.expires
         for index, entry in self._places(key, record.value):
             index.setdefault(entry, set()).add(key[1])
 
@@ -156,6 +181,8 @@ class Contents:
         self._names[key[0]].discard(key[1])
         if isinstance(record.value, Upstream):
             self.targets -= len(record.value.targets)
+        elif key[0] == OVERRIDE:
+            self._expiring.pop(key[1], None)
         for index, entry in self._places(key, record.value):
             index[entry].discard(key[1])
             if not index[entry]:

@@ -7,49 +7,51 @@ held as a whole; the next one of the files takes its place.
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import structlog
 
-from xds_server.catalog.catalog import Catalog, Outcome
+from xds_server.catalog.catalog import Catalog, Edit, Outcome
 from xds_server.catalog.changes import Change, Definitions
 from xds_server.catalog.contents import Contents, placed
-from xds_server.catalog.errors import InvalidError, NotOwnedError
+from xds_server.catalog.errors import InvalidError
 from xds_server.catalog.planning import Proposal, Put, put
 from xds_server.catalog.store.engine import StoreError
-from xds_server.catalog.store.records import API, GATEWAY, UPSTREAM, Attribution, Key
+from xds_server.catalog.store.records import API, FILES, GATEWAY, UPSTREAM, Attribution, Key
 from xds_server.upstreams.model import Gateway, Placed, Upstream
 
-SOURCE: Final = "files"
 SLICE: Final = 100
 """Definitions that are taken before other work on the event loop gets its turn."""
 RETRY: Final = 1.0
 """Seconds until a store that could not be written is tried again."""
+BY: Final = Attribution(FILES, source=FILES)
 
 log = structlog.get_logger("definitions")
 
 
 class FileRecords:
-    """Keeps the records of files in step with what a `FileSource` says."""
+    """Keeps the records of the files below `roots` in step with what a `FileSource` says."""
 
-    def __init__(self, catalog: Catalog, roots: Sequence[os.PathLike[str] | str]) -> None:
+    def __init__(self, catalog: Catalog, roots: Sequence[str]) -> None:
         self._catalog = catalog
-        self._roots = tuple(os.fspath(root) for root in roots)
+        self._roots = tuple(roots)
         self._wanted: dict[Key, Put] = {}
         """What the files say."""
         self._pending: set[Key] = set()
         """What of it is not in force: refused or held."""
         self._refused: dict[Key, str] = {}
-        self._first = True
+        self._is_first = True
+        self._has_strangers = True
+        """Whether there may be records of files that are not below the roots any more."""
+        self._turn = asyncio.Lock()
 
     def held(self) -> Definitions | None:
-        """What these roots put in force in an earlier run; None when there was none, and the first look must be sound."""
-        if not self._catalog.head:
-            return None
+        """What these roots put in force in an earlier run; None when that was nothing, and the first look must be sound."""
         held = Definitions()
         for (kind, name), record in self._catalog.contents.records.items():
-            path = self._as_given(record.owner)
+            path = as_given(self._roots, record.owner)
             if path is None:
                 continue
             entry = record.held.entry._replace(origin=path)
@@ -58,10 +60,11 @@ class FileRecords:
             elif isinstance(record.value, Gateway):
                 held.gateways[name] = placed(entry, record.value)
             self._wanted[kind, name] = Put(record.held.entry, record.value)
-        return held
+        return held if self._wanted else None
 
-    async def take(self, change: Change) -> None:
-        """Put what the files changed in force. Waits for a store that is lost."""
+    async def take(self, change: Change, *, is_sound: bool) -> None:
+        """Put what the files changed in force. Waits for a store that is lost. `is_sound`: nothing is wrong with any file or
+        root; before that, nothing of another root is taken away, as it may have moved to one that is still missing."""
         touched: set[Key] = set()
         for count, (name, upstream) in enumerate(change.upstreams.items(), 1):
             self._wanted[UPSTREAM, name] = _put(upstream)
@@ -75,46 +78,62 @@ class FileRecords:
         gone |= {(GATEWAY, name) for name in change.removed_gateways}
         for key in gone:
             self._wanted.pop(key, None)
-        touched |= gone | self._pending
-        if self._first:
-            # Of files that are not among the roots any more.
-            touched |= {
-                key for key, record in self._catalog.contents.records.items() if self._is_of_files(record.owner)
-            }
-            self._first = False
+        touched |= gone
+        if is_sound and self._has_strangers:
+            self._has_strangers = False
+            touched |= {key for key in self._catalog.contents.records if _is_of_files(self._catalog.contents, key)}
         await self._commit(touched)
-        self._catalog.begin()
 
     async def retry(self) -> None:
         """Try again what was refused: something else has changed."""
         if self._refused:
-            await self._commit(set(self._refused))
+            await self._commit(set())
 
-    async def _commit(self, keys: set[Key]) -> None:
-        refused: dict[Key, str] = {}
-        while True:
-            edit = self._edit(keys - refused.keys())
-            try:
-                outcome = await self._catalog.commit(edit)
-            except NotOwnedError as error:
-                refused[error.key] = str(error)
-            except InvalidError as error:
-                refused |= {key: "; ".join(p.message for p in problems) for key, problems in error.problems.items()}
-            except StoreError:
-                await asyncio.sleep(RETRY)
-            else:
-                self._note(keys, refused, outcome)
-                return
+    async def _commit(self, touched: set[Key]) -> None:
+        async with self._turn:
+            keys = touched | self._pending
+            refused: dict[Key, str] = {}
+            while True:
+                others: dict[Key, str] = {}
+                try:
+                    outcome = await self._catalog.commit(self._edit(keys - refused.keys(), others))
+                except InvalidError as error:
+                    refused |= self._blamed(error, keys - refused.keys())
+                except StoreError:
+                    await asyncio.sleep(RETRY)
+                else:
+                    self._note(keys, refused | others, outcome)
+                    return
 
-    def _edit(self, keys: Iterable[Key]) -> Callable[[Contents], Proposal]:
+    def _edit(self, keys: set[Key], others: dict[Key, str]) -> Edit:
+        """`others`: takes what belongs to another origin, and why it is left out."""
+
         def edit(contents: Contents) -> Proposal:
-            wanted = {key: self._wanted[key] for key in keys if key in self._wanted}
-            gone = {key for key in keys if key not in wanted and self._is_files(contents, key)}
-            return Proposal(Attribution(SOURCE, source=SOURCE), wanted, frozenset(gone))
+            others.clear()
+            others.update((key, _not_ours(key)) for key in keys if key in self._wanted and _is_of_api(contents, key))
+            wanted = {key: self._wanted[key] for key in keys - others.keys() if key in self._wanted}
+            gone = {key for key in keys - wanted.keys() if _is_of_files(contents, key)}
+            # The first time even nothing is news: so it is known that these files were heard.
+            is_news = self._is_first and not self._catalog.has_begun
+            return Proposal(BY, wanted, frozenset(gone), is_news=is_news)
 
         return edit
 
+    def _blamed(self, error: InvalidError, keys: set[Key]) -> dict[Key, str]:
+        """Which of `keys` cannot be as the files want it. What clashes with them may be of the API: a gateway, say, whose
+        upstream a file would take away."""
+        found: dict[Key, str] = {}
+        for key, problems in error.problems.items():
+            record = self._catalog.contents.records.get(key)
+            if key in keys:
+                found[key] = "; ".join(problem.message for problem in problems)
+            elif record is not None and isinstance(record.value, Gateway) and record.value.upstream is not None:
+                needed = (UPSTREAM, record.value.upstream)
+                found |= dict.fromkeys({needed} & keys, f"gateway {key[1]!r} of {_owner(record.owner)} forwards to it")
+        return found or dict.fromkeys(keys, str(error))
+
     def _note(self, keys: set[Key], refused: dict[Key, str], outcome: Outcome) -> None:
+        self._is_first = False
         for key, problem in refused.items():
             if self._refused.get(key) != problem:
                 at = self._wanted[key].entry if key in self._wanted else None
@@ -123,29 +142,43 @@ class FileRecords:
                 log.error(
                     "definition.left_out", kind=key[0], name=key[1], **where, problem=problem, last_good_serves=kept
                 )
-        self._refused = {key: why for key, why in self._refused.items() if key not in keys} | refused
-        self._pending = set(self._refused) | (keys if outcome.is_held else set())
+        self._refused = refused
+        self._pending = set(refused) | (keys if outcome.is_held else set())
 
-    def _as_given(self, origin: str) -> str | None:
-        """The path below a root, as the root is written; None for what is below none."""
-        if origin == API:
-            return None
-        for root in self._roots:
-            whole = os.path.abspath(root)
-            if origin == whole:
-                return root
-            if origin.startswith(whole + os.sep):
-                return os.path.join(root, origin[len(whole) + 1 :])
+
+def as_given(roots: Sequence[str], origin: str) -> str | None:
+    """The path of a file below a root, as the root is written; None for what is below none."""
+    if origin == API:
         return None
-
-    @staticmethod
-    def _is_of_files(origin: str) -> bool:
-        return origin not in (API, "")
-
-    def _is_files(self, contents: Contents, key: Key) -> bool:
-        record = contents.records.get(key)
-        return record is not None and self._is_of_files(record.owner)
+    for root in roots:
+        whole = os.path.abspath(root)
+        if origin == whole:
+            return root
+        if origin.startswith(whole + os.sep):
+            return str(Path(root, origin[len(whole) + 1 :]))
+    return None
 
 
 def _put(definition: Placed[Upstream] | Placed[Gateway]) -> Put:
-    return put(definition.value, os.path.abspath(definition.source), definition.line)
+    # No database takes the bytes of a path that is not UTF-8.
+    origin = os.fsencode(os.path.abspath(definition.source)).decode(errors="backslashreplace")
+    return put(definition.value, origin, definition.line)
+
+
+def _is_of_api(contents: Contents, key: Key) -> bool:
+    record = contents.records.get(key)
+    return record is not None and record.owner == API
+
+
+def _is_of_files(contents: Contents, key: Key) -> bool:
+    """Overrides are nobody's but the API's."""
+    record = contents.records.get(key)
+    return record is not None and record.owner != API
+
+
+def _not_ours(key: Key) -> str:
+    return f"{key[0]} {key[1]!r} is defined through the API: delete it there first, or take it out of this file"
+
+
+def _owner(origin: str) -> str:
+    return "the API" if origin == API else origin

@@ -87,7 +87,7 @@ class FileSource:
         if not scan.ready:
             if nothing_wrong:
                 log.error("definitions.not_served", problem="nothing is served until every file has been sound once")
-        elif change or not self.ready.is_set():
+        elif change or not self.ready.is_set() or not (nothing_wrong or self.problems):
             await self._on_change(change)
             self._held.apply(change)
             self._resumes = True

@@ -1,11 +1,11 @@
 """What operators lay over single targets: records of their own, which survive every edit of the definition below. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
-from xds_server.upstreams.model import Definition, Problem, Target, Upstream, problems_of, reject
+from xds_server.upstreams.model import Definition, Problem, Target, Upstream, contradictions, reject
 from xds_server.upstreams.model.scalars import Instant, Weight
 from xds_server.upstreams.model.target import TargetState
 
@@ -61,12 +61,9 @@ def overridden(upstream: Upstream, overrides: Mapping[str, TargetOverride]) -> U
 
 def impossible(upstream: Upstream, overrides: Mapping[str, TargetOverride]) -> list[Problem]:
     """Why `overrides` cannot all be had over `upstream`; locations begin in the upstream."""
-    made = _with(upstream, overrides)
-    try:
-        Upstream.model_validate(made.model_dump(exclude_unset=True))
-    except ValidationError as error:
-        return problems_of(error, Upstream)
-    return []
+    if all(each.weight is None for each in overrides.values()):
+        return []  # no state contradicts anything else
+    return [*contradictions(_with(upstream, overrides))]
 
 
 def _with(upstream: Upstream, overrides: Mapping[str, TargetOverride]) -> Upstream:
@@ -83,8 +80,3 @@ def _over(target: Target, override: TargetOverride | None) -> Target:
     if override.weight is not None:
         said["weight"] = override.weight
     return target.model_copy(update=said)
-
-
-def next_expiry(overrides: Iterable[TargetOverride]) -> Instant | None:
-    """When the first of them expires; None for never."""
-    return min((each.expires for each in overrides if each.expires is not None), default=None)

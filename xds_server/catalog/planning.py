@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from xds_server.catalog.contents import Contents, Value, placed
 from xds_server.catalog.errors import ChangedMeanwhileError, InvalidError, NotOwnedError, UnknownRecordError
 from xds_server.catalog.guard import Guard, Loss
-from xds_server.catalog.overrides import TargetOverride, impossible, split_name
+from xds_server.catalog.overrides import TargetOverride, impossible, override_name, split_name
 from xds_server.catalog.store.records import (
     API,
     GATEWAY,
@@ -20,6 +20,9 @@ from xds_server.catalog.store.records import (
     dumped,
 )
 from xds_server.upstreams.model import Gateway, Problem, Upstream, clashes
+
+NAMES: Final = 10
+"""Targets that a message names."""
 
 
 class Put(NamedTuple):
@@ -46,7 +49,14 @@ class Proposal:
     refers_to: int | None = None
     """The revision that is gone back to, or confirmed."""
     confirmed: bool = False
-    """The guard does not hold it."""
+    """It confirms the revision that it refers to: the guard does not hold it."""
+    is_news: bool = False
+    """It is a revision even where nothing changes: that its source was heard at all is worth knowing."""
+
+    @property
+    def confirms(self) -> int | None:
+        """The held revision that it releases."""
+        return self.refers_to if self.confirmed else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,11 @@ def plan(contents: Contents, proposal: Proposal, guard: Guard) -> Plan:
         if key in contents and key not in proposal.put:
             changes[key] = Change("removed", None)
     values = {key: proposal.put[key].value for key, change in changes.items() if change.entry is not None}
-    if problems := _problems(contents, changes, values):
+    problems = _problems(contents, changes, values)
+    if proposal.refers_to is None:  # what was in force once, can be
+        for key, problem in _impossible_overrides(contents, changes, values):
+            problems.setdefault(key, []).append(problem)
+    if problems:
         raise InvalidError(problems)
     objection = "" if proposal.confirmed else guard.objection(*_losses(contents, changes, values))
     return Plan(changes, values, objection)
@@ -100,6 +114,14 @@ def _problems(
 ) -> dict[Key, list[Problem]]:
     """What is wrong with the records that change, seen together with all that stay."""
     kept = {key for key in contents.neighbours(changes.keys(), values) if key not in changes}
+    # Without what they forward to, gateways would look as if they led nowhere.
+    kept |= {
+        (UPSTREAM, gateway.upstream)
+        for key in kept
+        if isinstance(gateway := contents.records[key].value if key in contents else None, Gateway)
+        and gateway.upstream is not None
+        and (UPSTREAM, gateway.upstream) not in changes
+    }
     stay = {key: contents.records[key] for key in sorted(kept) if key in contents.records}
     entries = {key: (record.held.entry, record.value) for key, record in stay.items()}
     for key, value in values.items():
@@ -112,8 +134,6 @@ def _problems(
     for clash in clashes(upstreams, gateways):
         kind = UPSTREAM if isinstance(clash.at.value, Upstream) else GATEWAY
         found.setdefault((kind, clash.at.value.name), []).append(Problem((clash.field,), clash.message))
-    for key, problem in _impossible_overrides(contents, changes, values):
-        found.setdefault(key, []).append(problem)
     return found
 
 
@@ -121,25 +141,34 @@ def _impossible_overrides(
     contents: Contents, changes: Mapping[Key, Change], values: Mapping[Key, Value]
 ) -> Iterator[tuple[Key, Problem]]:
     """An override must be possible over the definition that it is written over; later ones may make a part of it void."""
-    for key, value in values.items():
-        if not isinstance(value, TargetOverride):
-            continue
-        name, target = split_name(key[1])
+    for name, written in _by_upstream(values).items():
         below = values.get((UPSTREAM, name)) or contents.upstream(name)
         if not isinstance(below, Upstream) or changes.get((UPSTREAM, name), Change("added", None)).action == "removed":
             raise UnknownRecordError(UPSTREAM, name)
-        if all(each.key != target for each in below.targets):
-            there = ", ".join(each.key for each in below.targets[:10]) or "none"
-            raise UnknownRecordError("target", target, f" in upstream {name!r}; there are: {there}")
-        over = {**contents.overrides(name), target: value}
-        over |= {
-            split_name(other[1])[1]: said
-            for other, said in values.items()
-            if isinstance(said, TargetOverride) and split_name(other[1])[0] == name
+        there = [each.key for each in below.targets]
+        for target in written:
+            if target not in there:
+                hint = f" in upstream {name!r}; there are: {', '.join(there[:NAMES]) or 'none'}"
+                raise UnknownRecordError("target", target, hint)
+        stay = {
+            target: override
+            for target, override in contents.overrides(name).items()
+            if (OVERRIDE, override_name(name, target)) not in changes
         }
-        for problem in impossible(below, over):
-            yield key, Problem(("weight",), problem.message)
+        for problem in impossible(below, stay | written):
+            for target in written:
+                yield (OVERRIDE, override_name(name, target)), Problem(("weight",), problem.message)
             break
+
+
+def _by_upstream(values: Mapping[Key, Value]) -> dict[str, dict[str, TargetOverride]]:
+    """The overrides among `values`, by upstream and target."""
+    found: dict[str, dict[str, TargetOverride]] = {}
+    for (_, name), value in values.items():
+        if isinstance(value, TargetOverride):
+            upstream, target = split_name(name)
+            found.setdefault(upstream, {})[target] = value
+    return found
 
 
 def _losses(contents: Contents, changes: Mapping[Key, Change], values: Mapping[Key, Value]) -> tuple[Loss, Loss]:

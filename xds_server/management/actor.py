@@ -16,4 +16,4 @@ class Actor:
 
     def by(self, message: str = "") -> Attribution:
         """The attribution of a change."""
-        return Attribution(self.name, message, self.client)
+        return Attribution(self.name, message.replace("\0", ""), self.client)  # which PostgreSQL has no place for

@@ -1,5 +1,6 @@
 """Whole documents, applied as one revision, or only looked at."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -28,8 +29,10 @@ class Applying:
 
         Raises a RefusedError or StoreError.
         """
+        # Seconds for 10,000 upstreams, in which Envoys must not wait.
+        edit = await asyncio.to_thread(self._edit, data, by, prune=prune)
         try:
-            return await self._catalog.commit(self._edit(data, by, prune=prune))
+            return await self._catalog.commit(edit)
         except InvalidError as error:
             raise _in_document(error, data) from None
 

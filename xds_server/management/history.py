@@ -1,10 +1,12 @@
 """Revisions: what they changed, and the ways back."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from xds_server.catalog.calls import LONG
 from xds_server.catalog.catalog import Catalog, Outcome
 from xds_server.catalog.contents import Contents, Value, read
 from xds_server.catalog.errors import HistoryError, NotOwnedError
@@ -38,15 +40,12 @@ class History:
     async def changed_by(self, number: int) -> list[Preview]:
         """What one revision changed; of one that is held, what it would. Raises UnknownRecordError."""
         one = await self._catalog.committed(number)
-        before = await self._catalog.call(self._catalog.store.state_at, number - 1)
+        before = await self._catalog.call(self._catalog.store.state_at, number - 1, patience=LONG)
         return self._previews(before, _after(before, one), one.changes.keys())
 
     async def between(self, older: int, newer: int) -> list[Preview]:
         """What lies between the states as of two revisions. Raises UnknownRecordError."""
-        states = []
-        for number in (older, newer):
-            await self._catalog.committed(number)
-            states.append(await self._catalog.call(self._catalog.store.state_at, number))
+        states = [await self._catalog.state_at(number) for number in (older, newer)]
         keys = {key for key in states[0].keys() | states[1].keys() if states[0].get(key) != states[1].get(key)}
         return self._previews(states[0], states[1], keys)
 
@@ -59,8 +58,7 @@ class History:
 
         What operators laid over targets stays as it is, unless `with_overrides`. What files define is theirs to go back with.
         """
-        await self._catalog.committed(number)
-        then = await self._catalog.call(self._catalog.store.state_at, number)
+        then = await self._catalog.state_at(number)
 
         def edit(contents: Contents) -> Proposal:
             wanted: dict[Key, Put] = {}
@@ -89,13 +87,19 @@ class History:
         one = await self._catalog.committed(number)
         if one.revision.state != "held":
             raise HistoryError(f"revision {number} does not wait to be confirmed: it is {one.revision.state}")
-        as_its_source = Attribution(by.author, by.message, by.client, one.revision.by.source)
         entries = {key: change.entry for key, change in one.changes.items()}
         wanted = {key: Put(entry, read(key[0], entry)) for key, entry in entries.items() if entry is not None}
         gone = frozenset(key for key, entry in entries.items() if entry is None)
-        return await self._catalog.commit(
-            lambda _: Proposal(as_its_source, wanted, gone, refers_to=number, confirmed=True)
-        )
+        as_its_source = replace(by, source=one.revision.by.source)
+
+        def edit(_: Contents) -> Proposal:
+            if number not in self._catalog.held:
+                raise HistoryError(
+                    f"revision {number} does not wait to be confirmed any more: its source said something newer"
+                )
+            return Proposal(as_its_source, wanted, gone, refers_to=number, confirmed=True)
+
+        return await self._catalog.commit(edit)
 
 
 def _refuse_files(contents: Contents, key: Key, held: Held | None) -> None:

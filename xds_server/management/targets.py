@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from xds_server.catalog.batching import Batches
 from xds_server.catalog.catalog import Catalog, Outcome
-from xds_server.catalog.contents import Contents
+from xds_server.catalog.contents import Contents, Value
 from xds_server.catalog.errors import NotOwnedError, UnknownRecordError
 from xds_server.catalog.overrides import TargetOverride, override_name
 from xds_server.catalog.planning import Proposal, put
@@ -47,15 +47,15 @@ class Targets:
         revision. Raises a RefusedError or StoreError."""
         name = override_name(upstream, key)
 
-        def edit(contents: Contents) -> Proposal:
+        def edit(contents: Contents, before: Value | None) -> Proposal:
             target = _target(_upstream(contents, upstream), key)
-            before = contents.overrides(upstream).get(key, TargetOverride())
-            wanted = _without_effect(_override(merged(views.written(before), patch), target), target)
+            written = views.written(before) if before is not None else {}
+            wanted = _without_effect(_override(merged(written, patch), target), target)
             gone = frozenset() if wanted.says_anything else frozenset({(OVERRIDE, name)})
             puts = {(OVERRIDE, name): put(wanted)} if wanted.says_anything else {}
-            return Proposal(by, puts, gone, expected or {})
+            return Proposal(by, puts, gone)
 
-        return await self._batches.commit((OVERRIDE, name), by, edit)
+        return await self._batches.commit((OVERRIDE, name), by, edit, expected)
 
     async def put(
         self, upstream: str, key: str, data: Any, by: Attribution, expected: dict[Key, int] | None = None

@@ -31,11 +31,9 @@ async def test_the_port_tells_of_life_and_readiness_and_ends_cleanly(tmp_path: P
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
         assert (await http.get("/healthz")).json() == {"status": "ok"}
         assert (await http.get("/readyz")).status_code == 503
-        catalog.begin()
-        await catalog.until_delivered(0)
-        assert (await http.get("/readyz")).json() == {"status": "ready", "writable": True}
         assert (await http.put("/v1/upstreams/a", json={})).status_code == 201
         await catalog.until_delivered(1)
+        assert (await http.get("/readyz")).json() == {"status": "ready", "writable": True}
         polled = await http.post("/v3/discovery:clusters", json={"node": {"id": "n"}})
         assert [one["name"] for one in polled.json()["resources"]] == ["a"]
         with pytest.raises(AddressInUseError, match=f"cannot listen on 127.0.0.1:{port}"):

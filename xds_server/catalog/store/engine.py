@@ -4,37 +4,39 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-MIGRATION_LOCK: Final = 0x7864_7301
-WRITE_LOCK: Final = 0x7864_7302
-"""Keys of PostgreSQL's advisory locks."""
-BUSY: Final = 10
+from xds_server.catalog.store import postgres
+
+BUSY: Final = 3
 """Seconds that a writer waits for another process to be done with the file (SQLite)."""
-CONNECT: Final = 5
-"""Seconds within which PostgreSQL must take a connection."""
+FORMS: Final = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 
 class StoreError(Exception):
-    """The store cannot be opened or used; its text says why and what to do."""
+    """The store cannot be opened or used; its text says why and what to do. Nothing was written."""
+
+
+class InDoubtError(StoreError):
+    """A commit was on its way when the store failed or fell silent: nobody can say yet whether it was made."""
 
 
 def open_engine(url: str) -> Engine:
     """Connect, and bring the tables up to date. Raises StoreError."""
     parsed = _parsed(url)
+    engine = _engine(parsed)
     try:
-        engine = _engine(parsed)
         with engine.begin() as connection:
             _migrate(connection)
     except SQLAlchemyError as error:
-        raise StoreError(
-            f"the store {parsed.render_as_string(hide_password=True)} cannot be opened: {reason(error)}"
-        ) from None
+        engine.dispose()
+        shown = parsed.set(drivername=parsed.get_backend_name()).render_as_string(hide_password=True)
+        raise StoreError(f"the store {shown} cannot be opened: {reason(error)}") from None
+    except StoreError:
+        engine.dispose()
+        raise
     return engine
 
 
@@ -53,16 +55,18 @@ def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise StoreError(f"{url!r} is not a store: write sqlite:///FILE or postgresql://USER@HOST/DATABASE") from None
+        raise StoreError(f"the store is not an address: write {FORMS}") from None  # without it: it may hold a password
     if parsed.get_backend_name() == "sqlite":
-        if parsed.database and not Path(parsed.database).parent.is_dir():
+        if not parsed.database or ":memory:" in parsed.database:
+            raise StoreError("a store is kept in a file: write sqlite:///FILE (sqlite:////FILE for an absolute path)")
+        if not Path(parsed.database).parent.is_dir():
             raise StoreError(
                 f"the store {parsed.database} cannot be opened: there is no directory {Path(parsed.database).parent}"
             )
         return parsed
     if parsed.get_backend_name() in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
-    raise StoreError(f"a store is sqlite:///FILE or postgresql://USER@HOST/DATABASE, not {parsed.drivername}")
+    raise StoreError(f"a store is {FORMS}, not {parsed.drivername}")
 
 
 def _engine(url: URL) -> Engine:
@@ -72,9 +76,11 @@ def _engine(url: URL) -> Engine:
         event.listen(engine, "begin", _begin)
         return engine
     try:
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT})
+        engine = create_engine(url, pool_pre_ping=True, connect_args=postgres.CONNECTION)
     except (NoSuchModuleError, ModuleNotFoundError):
         raise StoreError("PostgreSQL needs the extra: pip install 'xds-server[postgres]'") from None
+    event.listen(engine, "connect", postgres.set_up)
+    return engine
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
@@ -92,21 +98,36 @@ def _begin(connection: Connection) -> None:
 
 
 def _migrate(connection: Connection) -> None:
-    config = Config()
     with resources.as_file(resources.files("xds_server.catalog.store") / "migrations") as scripts:
-        config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+        known = sorted(path.name.partition("_")[0] for path in (scripts / "versions").glob("[0-9]*.py"))
+        if _version(connection) == known[-1]:
+            return
         if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
-        _refuse_newer(connection, ScriptDirectory.from_config(config))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {postgres.MIGRATION * 1000}")
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {postgres.MIGRATION * 1000}")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({postgres.MIGRATION_LOCK})")
+        there = _version(connection)
+        if there is not None and there not in known:
+            raise StoreError(
+                f"the store was written by a newer xds-server (its tables are at {there}): use that one, or another store"
+            )
+        _upgrade(connection, scripts)
 
 
-def _refuse_newer(connection: Connection, known: ScriptDirectory) -> None:
+def _version(connection: Connection) -> str | None:
+    """Of the tables; None where there are none."""
     if not connection.dialect.has_table(connection, "alembic_version"):
-        return
-    there = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    if there is not None and there not in {script.revision for script in known.walk_revisions()}:
-        raise StoreError(
-            f"the store was written by a newer xds-server (its tables are at {there}): use that one, or another store"
-        )
+        return None
+    version: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return version
+
+
+def _upgrade(connection: Connection, scripts: Path) -> None:
+    # Imported when it is needed, as it takes a third of a second.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -17,6 +17,9 @@ Key = tuple[str, str]
 API: Final = "api"
 """Origin of what came through the API. Every other origin is the path of a file."""
 
+FILES: Final = "files"
+"""Source of changes that definition files made."""
+
 Action = Literal["added", "changed", "removed"]
 State = Literal["applied", "held", "released", "superseded"]
 """Of a revision. Held: it has a number and serves nothing (the guard). Released: a later revision confirmed it. Superseded: its

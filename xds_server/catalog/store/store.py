@@ -4,18 +4,17 @@ A commit is one transaction: the revision, what it changed, and what is in force
 revision, and refused when another writer was faster, so that nothing is ever decided on a state that is not the newest.
 """
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert, or_, select, text, update
 
-from xds_server.catalog.store.engine import is_sqlite, open_engine
+from xds_server.catalog.store.engine import StoreError, is_sqlite, open_engine
 from xds_server.catalog.store.records import Attribution, Change, Changes, Entry, Held, Key, Revision, State
 from xds_server.catalog.store.retention import forget
 from xds_server.catalog.store.tables import changes, current, revisions
-from xds_server.catalog.store.transaction import transaction
+from xds_server.catalog.store.transaction import reading, writing
 
 CHANNEL: Final = "xds_server"
 """On which PostgreSQL tells replicas of each commit."""
@@ -33,7 +32,11 @@ class Committed(NamedTuple):
 
 
 class Store:
-    """An open database. Methods raise StoreError when it cannot be reached or written; then nothing was."""
+    """An open database. Methods raise StoreError when it cannot be reached or written; then nothing was.
+
+    Each answers within some seconds, whatever becomes of PostgreSQL, as far as its server and the network can tell;
+    who must not wait for one that merely stands still has the methods called in a thread, and gives up on it.
+    """
 
     def __init__(self, url: str) -> None:
         self._engine = open_engine(url)
@@ -56,7 +59,7 @@ class Store:
 
     def head(self) -> int:
         """Number of the newest revision; 0 for none."""
-        with self._reading() as connection:
+        with reading(self._engine) as connection:
             return _head(connection)
 
     def load(self) -> tuple[int, dict[Key, Held]]:
@@ -69,23 +72,22 @@ class Store:
                 changes.c.revision == current.c.revision,
             ),
         )
-        with self._reading() as connection:
+        with reading(self._engine, at_length=True) as connection:
             rows = connection.execute(joined)
             return _head(connection), {(row.kind, row.name): Held(_entry(row), row.revision) for row in rows}
 
-    def since(self, number: int, most: int = 1000) -> list[Committed]:
-        """The revisions after `number`, oldest first, `most` at a time."""
-        with self._reading() as connection:
-            found = select(revisions).where(revisions.c.number > number).order_by(revisions.c.number).limit(most)
-            return [
-                Committed(_revision(row), _changes(connection, row.number)) for row in connection.execute(found).all()
-            ]
+    def since(self, number: int, most: int = 100) -> list[Committed]:
+        """The revisions after `number`, oldest first, `most` at a time. Those that are forgotten are not among them."""
+        wanted = select(revisions).where(revisions.c.number > number).order_by(revisions.c.number).limit(most)
+        with reading(self._engine) as connection:
+            rows = connection.execute(wanted).all()
+            made = _all_changes(connection, rows[0].number, rows[-1].number) if rows else {}
+            return [Committed(_revision(row), made.get(row.number, {})) for row in rows]
 
     def revision(self, number: int) -> Committed | None:
         """One revision; None where there is none (any more)."""
-        with self._reading() as connection:
-            row = connection.execute(select(revisions).where(revisions.c.number == number)).first()
-            return Committed(_revision(row), _changes(connection, number)) if row is not None else None
+        with reading(self._engine) as connection:
+            return _committed(connection, number)
 
     def revisions(self, *, before: int | None = None, most: int = 100, state: State | None = None) -> list[Revision]:
         """Revisions from the newest back, those before the number `before`."""
@@ -94,12 +96,19 @@ class Store:
             wanted = wanted.where(revisions.c.number < before)
         if state is not None:
             wanted = wanted.where(revisions.c.state == state)
-        with self._reading() as connection:
+        with reading(self._engine) as connection:
             return [_revision(row) for row in connection.execute(wanted)]
+
+    def held(self) -> list[Committed]:
+        """The revisions that the guard holds, oldest first."""
+        wanted = select(revisions).where(revisions.c.state == "held").order_by(revisions.c.number)
+        with reading(self._engine) as connection:
+            rows = connection.execute(wanted).all()
+            return [Committed(_revision(row), _changes(connection, row.number)) for row in rows]
 
     def oldest(self) -> int:
         """Number of the oldest revision that is kept; 0 for none."""
-        with self._reading() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(select(func.min(revisions.c.number))).scalar() or 0
 
     def state_at(self, number: int) -> dict[Key, Held]:
@@ -124,7 +133,7 @@ class Store:
             )
             .where(changes.c.action != "removed")
         )
-        with self._reading() as connection:
+        with reading(self._engine, at_length=True) as connection:
             rows = connection.execute(wanted)
             return {(row.kind, row.name): Held(_entry(row), row.revision) for row in rows}
 
@@ -132,57 +141,58 @@ class Store:
 
     def commit(
         self,
-        base: int,
-        time: datetime,
-        by: Attribution,
+        revision: Revision,
         made: Changes,
         *,
-        state: State = "applied",
-        refers_to: int | None = None,
-        note: str = "",
         mark: Mapping[int, State] | None = None,
-    ) -> Revision:
-        """Write revision `base` + 1. `mark`: earlier revisions whose state changes with it.
+        may_commit: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Write a revision, whose number must be the next one. `mark`: earlier revisions whose state changes with it.
+        `may_commit`: asked once all is written but the commit itself; when it says no, nothing is.
 
-        Raises BehindError when `base` is not the newest revision.
+        Raises BehindError when the number is not the next one, and InDoubtError: `settle` says then what became of it.
         """
-        revision = Revision(base + 1, time, by, state, refers_to, note)
-        with self._writing() as connection:
-            if _head(connection) != base:
+        with writing(self._engine) as connection:
+            if _head(connection) != revision.number - 1:
                 raise BehindError
             connection.execute(insert(revisions).values(_row_of(revision)))
             rows = [{"revision": revision.number, **_change_row(key, change)} for key, change in made.items()]
             if rows:
                 connection.execute(insert(changes), rows)
-            if state == "applied":
+            if revision.state == "applied":
                 _put_in_force(connection, revision.number, made)
             for number, new in (mark or {}).items():
                 connection.execute(update(revisions).where(revisions.c.number == number).values(state=new))
             if self.is_shared:
                 connection.execute(select(func.pg_notify(CHANNEL, str(revision.number))))
-        return revision
+            if not may_commit():
+                raise StoreError("the store cannot be written: it took too long")
+
+    def settle(self, revision: Revision, made: Changes) -> bool:
+        """Whether a commit that was in doubt has been made: as nobody else writes at this moment, it will not be later."""
+        with writing(self._engine) as connection:
+            return _committed(connection, revision.number) == Committed(revision, made)
 
     def check(self) -> None:
-        """Find out whether it can be written."""
-        with self._writing() as connection:
-            _head(connection)
+        """Find out whether it can be written, by writing what is there already: a full disk takes anything less."""
+        with writing(self._engine) as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
 
     def prune(self, *, keep: int, newer_than: datetime) -> int:
         """Forget the revisions beyond the last `keep`, and those that are not newer than a time; returns how many.
 
         The newest stays in any case, and so does all that the states need which can still be gone back to.
         """
-        with self._writing() as connection:
-            aged = connection.execute(
-                select(func.max(revisions.c.number)).where(revisions.c.time < newer_than)
-            ).scalar()
-            return forget(connection, min(max(_head(connection) - keep, aged or 0), _head(connection) - 1))
-
-    def _reading(self) -> AbstractContextManager[Connection]:
-        return transaction(self._engine, writes=False)
-
-    def _writing(self) -> AbstractContextManager[Connection]:
-        return transaction(self._engine, writes=True)
+        forgotten = 0
+        aged = select(func.max(revisions.c.number)).where(revisions.c.time < newer_than)
+        while True:
+            with writing(self._engine, at_length=True) as connection:
+                head = _head(connection)
+                horizon = min(max(head - keep, connection.execute(aged).scalar() or 0), head - 1)
+                count = forget(connection, horizon)
+            if count == 0:
+                return forgotten
+            forgotten += count
 
 
 def _head(connection: Connection) -> int:
@@ -208,11 +218,23 @@ def _entry(row: Any) -> Entry:
     return Entry(row.origin, row.line, row.document)
 
 
+def _committed(connection: Connection, number: int) -> Committed | None:
+    row = connection.execute(select(revisions).where(revisions.c.number == number)).first()
+    return Committed(_revision(row), _changes(connection, number)) if row is not None else None
+
+
 def _changes(connection: Connection, number: int) -> dict[Key, Change]:
-    rows = connection.execute(
-        select(changes).where(changes.c.revision == number).order_by(changes.c.kind, changes.c.name)
-    )
-    return {(row.kind, row.name): Change(row.action, _entry(row) if row.document is not None else None) for row in rows}
+    return _all_changes(connection, number, number).get(number, {})
+
+
+def _all_changes(connection: Connection, first: int, last: int) -> dict[int, dict[Key, Change]]:
+    """What the revisions from `first` to `last` changed."""
+    wanted = select(changes).where(changes.c.revision.between(first, last))
+    found: dict[int, dict[Key, Change]] = {}
+    for row in connection.execute(wanted.order_by(changes.c.revision, changes.c.kind, changes.c.name)):
+        change = Change(row.action, _entry(row) if row.document is not None else None)
+        found.setdefault(row.revision, {})[row.kind, row.name] = change
+    return found
 
 
 def _change_row(key: Key, change: Change) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, delete, insert, select
 
 from xds_server.catalog.store.engine import open_engine
 from xds_server.catalog.store.tables import tokens
-from xds_server.catalog.store.transaction import transaction
+from xds_server.catalog.store.transaction import reading, writing
 from xds_server.security.roles import Role
 from xds_server.security.tokens import NameTakenError, Token
 
@@ -20,18 +20,18 @@ class StoredTokens:
         self._engine = engine
 
     def tokens(self) -> Sequence[Token]:
-        with transaction(self._engine, writes=False) as connection:
+        with reading(self._engine) as connection:
             return [_token(row) for row in connection.execute(select(tokens).order_by(tokens.c.name))]
 
     def add(self, token: Token) -> None:
         row = {field: getattr(token, field) for field in ("id", "name", "hash", "created", "expires", "author")}
-        with transaction(self._engine, writes=True) as connection:
+        with writing(self._engine) as connection:
             if connection.execute(select(tokens.c.id).where(tokens.c.name == token.name)).first() is not None:
                 raise NameTakenError
             connection.execute(insert(tokens).values(row | {"role": token.role.value}))
 
     def remove(self, name: str) -> bool:
-        with transaction(self._engine, writes=True) as connection:
+        with writing(self._engine) as connection:
             return connection.execute(delete(tokens).where(tokens.c.name == name)).rowcount > 0
 
 

@@ -16,7 +16,7 @@ from xds_server.catalog.errors import (
     RefusedError,
     UnknownRecordError,
 )
-from xds_server.catalog.store.engine import StoreError
+from xds_server.catalog.store.engine import InDoubtError, StoreError
 from xds_server.management.bodies import BodyError
 from xds_server.upstreams.model import Problem
 from xds_server.upstreams.model.base import Location
@@ -88,11 +88,9 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(StoreError)
     async def not_writable(_: Request, error: StoreError) -> JSONResponse:
-        return problem(
-            503,
-            f"{error}; nothing was changed, and what is in force goes on being served",
-            headers={"Retry-After": "1"},
-        )
+        changed = "" if isinstance(error, InDoubtError) else "nothing was changed, and "
+        detail = f"{error}; {changed}what is in force goes on being served"
+        return problem(503, detail, headers={"Retry-After": "1"})
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
