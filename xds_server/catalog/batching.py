@@ -1,27 +1,32 @@
 """Changes of single records at a high rate: those that come within a moment share a commit.
 
 A commit waits for the disk, and each revision for its delivery, so that a revision for each of 500 updates a second would be
-more than there is to tell. A change that stands alone is committed at once.
+more than there is to tell. A change that stands alone is committed at once. Several of one record are made one upon the other.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from xds_server.catalog.catalog import Catalog, Edit, Outcome
-from xds_server.catalog.contents import Contents
+from xds_server.catalog.catalog import Catalog, Outcome
+from xds_server.catalog.contents import Contents, Value
 from xds_server.catalog.errors import RefusedError
-from xds_server.catalog.planning import Proposal
+from xds_server.catalog.planning import Proposal, Put
 from xds_server.catalog.store.records import Attribution, Key
 
 PAUSE: Final = 0.05
 """Seconds between two commits."""
 
+Step = Callable[[Contents, Value | None], Put | None]
+"""What becomes of one record, given all that is in force and what that record says now; None: it goes, or is not there. May be
+asked again when these have changed. May raise a RefusedError."""
+
 
 class _Waiting(NamedTuple):
     key: Key
     by: Attribution
-    edit: Edit
+    step: Step
+    expected: Mapping[Key, int]
     done: "asyncio.Future[Outcome]"
 
 
@@ -34,11 +39,11 @@ class Batches:
         self._task: asyncio.Task[None] | None = None
         self._next = 0.0
 
-    async def commit(self, key: Key, by: Attribution, edit: Edit) -> Outcome:
-        """As `Catalog.commit` for a change of the record `key` alone."""
+    async def commit(self, key: Key, by: Attribution, step: Step, expected: Mapping[Key, int] | None = None) -> Outcome:
+        """Take a `step` of the record `key`. `expected`: as in a `Proposal`. Raises as `Catalog.commit` does."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Outcome] = loop.create_future()
-        self._waiting.append(_Waiting(key, by, edit, done))
+        self._waiting.append(_Waiting(key, by, step, expected or {}, done))
         if self._task is None:
             self._task = loop.create_task(self._run())
         return await done
@@ -56,31 +61,37 @@ class Batches:
             self._task = None
 
     async def _commit(self, batch: list[_Waiting]) -> None:
+        refused: dict[int, RefusedError] = {}
         try:
-            outcome = await self._catalog.commit(lambda contents: _merged(contents, batch))
+            outcome = await self._catalog.commit(lambda contents: _merged(contents, batch, refused))
         except RefusedError as error:
-            if len(batch) == 1:
+            # What cannot be beside the others must not take them with it.
+            half = len(batch) // 2
+            if not half:
                 _fail(batch[0], error)
                 return
-            for each in batch:  # one that cannot be must not take the others with it
-                await self._commit([each])
+            await self._commit(batch[:half])
+            await self._commit(batch[half:])
         except BaseException as error:
             for each in batch:
                 _fail(each, error)
             if not isinstance(error, Exception):
                 raise
         else:
-            for each in batch:
-                if not each.done.done():
+            for index, each in enumerate(batch):
+                if index in refused:
+                    _fail(each, refused[index])
+                elif not each.done.done():
                     each.done.set_result(outcome)
 
 
 def _batches(waiting: list[_Waiting]) -> Iterator[list[_Waiting]]:
-    """Changes of different records by the same author, in the order in which they came."""
+    """Changes by the same author, in the order in which they came. One that expects something of a record comes after those
+    that change it."""
     batch: list[_Waiting] = []
     keys: set[Key] = set()
     for each in waiting:
-        if batch and (each.by != batch[0].by or each.key in keys):
+        if batch and (each.by != batch[0].by or not keys.isdisjoint(each.expected)):
             yield batch
             batch, keys = [], set()
         batch.append(each)
@@ -89,14 +100,27 @@ def _batches(waiting: list[_Waiting]) -> Iterator[list[_Waiting]]:
         yield batch
 
 
-def _merged(contents: Contents, batch: list[_Waiting]) -> Proposal:
-    proposals = [each.edit(contents) for each in batch]
-    return Proposal(
-        batch[0].by,
-        {key: put for proposal in proposals for key, put in proposal.put.items()},
-        frozenset(key for proposal in proposals for key in proposal.remove),
-        {key: expected for proposal in proposals for key, expected in proposal.expected.items()},
-    )
+def _merged(contents: Contents, batch: list[_Waiting], refused: dict[int, RefusedError]) -> Proposal:
+    """All that can be done of a batch; what cannot, and why, goes into `refused`, by its place in it."""
+    refused.clear()
+    made: dict[Key, Put | None] = {}
+    expected: dict[Key, int] = {}
+    for index, each in enumerate(batch):
+        try:
+            made[each.key] = each.step(contents, _now(contents, made, each.key))
+        except RefusedError as error:
+            refused[index] = error
+        else:
+            expected |= each.expected
+    there = {key: put for key, put in made.items() if put is not None}
+    return Proposal(batch[0].by, there, frozenset(made.keys() - there.keys()), expected)
+
+
+def _now(contents: Contents, made: Mapping[Key, Put | None], key: Key) -> Value | None:
+    if key in made:
+        put = made[key]
+        return put.value if put is not None else None
+    return contents.records[key].value if key in contents else None
 
 
 def _fail(waiting: _Waiting, error: BaseException) -> None:

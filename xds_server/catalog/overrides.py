@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
-from xds_server.upstreams.model import Definition, Problem, Target, Upstream, problems_of, reject
+from xds_server.upstreams.model import Definition, Problem, Target, Upstream, reject
 from xds_server.upstreams.model.scalars import Instant, Weight
 from xds_server.upstreams.model.target import TargetState
+from xds_server.upstreams.model.upstream import contradictions
 
 
 class TargetOverride(Definition):
@@ -61,12 +62,8 @@ def overridden(upstream: Upstream, overrides: Mapping[str, TargetOverride]) -> U
 
 def impossible(upstream: Upstream, overrides: Mapping[str, TargetOverride]) -> list[Problem]:
     """Why `overrides` cannot all be had over `upstream`; locations begin in the upstream."""
-    made = _with(upstream, overrides)
-    try:
-        Upstream.model_validate(made.model_dump(exclude_unset=True))
-    except ValidationError as error:
-        return problems_of(error, Upstream)
-    return []
+    # Each of both is sound by itself: only what is between fields can be wrong.
+    return [*contradictions(_with(upstream, overrides))]
 
 
 def _with(upstream: Upstream, overrides: Mapping[str, TargetOverride]) -> Upstream:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from xds_server.catalog.contents import Contents, Value, placed
 from xds_server.catalog.errors import ChangedMeanwhileError, InvalidError, NotOwnedError, UnknownRecordError
 from xds_server.catalog.guard import Guard, Loss
-from xds_server.catalog.overrides import TargetOverride, impossible, split_name
+from xds_server.catalog.overrides import TargetOverride, impossible, override_name, split_name
 from xds_server.catalog.store.records import (
     API,
     GATEWAY,
@@ -62,10 +62,7 @@ class Plan:
 
 def plan(contents: Contents, proposal: Proposal, guard: Guard) -> Plan:
     """What `proposal` changes. Raises a RefusedError."""
-    for key, expected in proposal.expected.items():
-        there = contents.records.get(key)
-        if (there.held.revision if there is not None else 0) != expected:
-            raise ChangedMeanwhileError(key, there.held.revision if there is not None else None)
+    check_expected(contents, proposal.expected)
     for key in [*proposal.put, *proposal.remove]:
         _check_owner(contents, key, proposal)
     changes: dict[Key, Change] = {}
@@ -83,6 +80,14 @@ def plan(contents: Contents, proposal: Proposal, guard: Guard) -> Plan:
         raise InvalidError(problems)
     objection = "" if proposal.confirmed else guard.objection(*_losses(contents, changes, values))
     return Plan(changes, values, objection)
+
+
+def check_expected(contents: Contents, expected: Mapping[Key, int]) -> None:
+    """Raises ChangedMeanwhileError unless these revisions made records what they are; see `Proposal.expected`."""
+    for key, revision in expected.items():
+        there = contents.records.get(key)
+        if (there.held.revision if there is not None else 0) != revision:
+            raise ChangedMeanwhileError(key, there.held.revision if there is not None else None)
 
 
 def _check_owner(contents: Contents, key: Key, proposal: Proposal) -> None:
@@ -121,25 +126,22 @@ def _impossible_overrides(
     contents: Contents, changes: Mapping[Key, Change], values: Mapping[Key, Value]
 ) -> Iterator[tuple[Key, Problem]]:
     """An override must be possible over the definition that it is written over; later ones may make a part of it void."""
+    by_upstream: dict[str, dict[str, TargetOverride]] = {}
     for key, value in values.items():
-        if not isinstance(value, TargetOverride):
-            continue
-        name, target = split_name(key[1])
+        if isinstance(value, TargetOverride):
+            name, target = split_name(key[1])
+            by_upstream.setdefault(name, {})[target] = value
+    for name, said in by_upstream.items():
         below = values.get((UPSTREAM, name)) or contents.upstream(name)
         if not isinstance(below, Upstream) or changes.get((UPSTREAM, name), Change("added", None)).action == "removed":
             raise UnknownRecordError(UPSTREAM, name)
-        if all(each.key != target for each in below.targets):
-            there = ", ".join(each.key for each in below.targets[:10]) or "none"
-            raise UnknownRecordError("target", target, f" in upstream {name!r}; there are: {there}")
-        over = {**contents.overrides(name), target: value}
-        over |= {
-            split_name(other[1])[1]: said
-            for other, said in values.items()
-            if isinstance(said, TargetOverride) and split_name(other[1])[0] == name
-        }
-        for problem in impossible(below, over):
-            yield key, Problem(("weight",), problem.message)
-            break
+        keys = [each.key for each in below.targets]
+        if unknown := next(iter(said.keys() - set(keys)), None):
+            there = ", ".join(keys[:10]) or "none"
+            raise UnknownRecordError("target", unknown, f" in upstream {name!r}; there are: {there}")
+        if problems := impossible(below, contents.overrides(name) | said):
+            for target in said:
+                yield (OVERRIDE, override_name(name, target)), Problem(("weight",), problems[0].message)
 
 
 def _losses(contents: Contents, changes: Mapping[Key, Change], values: Mapping[Key, Value]) -> tuple[Loss, Loss]:

@@ -14,6 +14,7 @@ from xds_server.fleet import CatalogueFigures
 from xds_server.management import rollouts, views
 from xds_server.management.applying import Applying
 from xds_server.management.definitions import Definitions, record
+from xds_server.management.events import Events
 from xds_server.management.history import History
 from xds_server.management.targets import Targets
 from xds_server.upstreams.lint import lint_one
@@ -32,6 +33,7 @@ class Management:
         self.targets = Targets(catalog, inspect)
         self.applying = Applying(catalog, inspect, self.nodes)
         self.history = History(catalog, self.nodes)
+        self.events = Events(catalog)
 
     def nodes(self) -> list[Node]:
         """Those that are connected; a node with several streams is several times in it."""

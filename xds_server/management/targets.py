@@ -4,10 +4,10 @@ from typing import Any, Final
 
 from xds_server.catalog.batching import Batches
 from xds_server.catalog.catalog import Catalog, Outcome
-from xds_server.catalog.contents import Contents
+from xds_server.catalog.contents import Contents, Value
 from xds_server.catalog.errors import NotOwnedError, UnknownRecordError
 from xds_server.catalog.overrides import TargetOverride, overridden, override_name
-from xds_server.catalog.planning import Proposal, put
+from xds_server.catalog.planning import Proposal, Put, put
 from xds_server.catalog.store.records import OVERRIDE, UPSTREAM, Attribution, Key
 from xds_server.management import views
 from xds_server.management.bodies import BodyError, Inspect, definition, merged
@@ -49,17 +49,14 @@ class Targets:
     ) -> Outcome:
         """Lay `state`, `weight`, `drain_until` and `expires` over a target; null takes one away. Many at a time share a
         revision. Raises a RefusedError or StoreError."""
-        name = override_name(upstream, key)
 
-        def edit(contents: Contents) -> Proposal:
+        def step(contents: Contents, before: Value | None) -> Put | None:
             target = _target(_upstream(contents, upstream), key)
-            before = contents.overrides(upstream).get(key, TargetOverride())
-            wanted = _without_effect(_override(merged(views.written(before), patch), target), target)
-            gone = frozenset() if wanted.says_anything else frozenset({(OVERRIDE, name)})
-            puts = {(OVERRIDE, name): put(wanted)} if wanted.says_anything else {}
-            return Proposal(by, puts, gone, expected or {})
+            said = views.written(before) if before is not None else {}
+            wanted = _without_effect(_override(merged(said, patch), target), target)
+            return put(wanted) if wanted.says_anything else None
 
-        return await self._batches.commit((OVERRIDE, name), by, edit)
+        return await self._batches.commit((OVERRIDE, override_name(upstream, key)), by, step, expected)
 
     async def put(
         self, upstream: str, key: str, data: Any, by: Attribution, expected: dict[Key, int] | None = None

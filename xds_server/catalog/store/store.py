@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert, or_, select, update
 
 from xds_server.catalog.store.engine import is_sqlite, open_engine
-from xds_server.catalog.store.records import Attribution, Change, Changes, Entry, Held, Key, Revision, State
+from xds_server.catalog.store.records import Attribution, Change, Changes, Entry, Held, Key, Outline, Revision, State
 from xds_server.catalog.store.retention import forget
 from xds_server.catalog.store.tables import changes, current, revisions
 from xds_server.catalog.store.transaction import transaction
@@ -80,6 +80,12 @@ class Store:
             return [
                 Committed(_revision(row), _changes(connection, row.number)) for row in connection.execute(found).all()
             ]
+
+    def outlines(self, number: int, *, most: int, names: int) -> list[Outline]:
+        """The revisions after `number` as `since` has them, with at most `names` of what each changed and no document."""
+        wanted = select(revisions).where(revisions.c.number > number).order_by(revisions.c.number).limit(most)
+        with self._reading() as connection:
+            return [_outline(connection, _revision(row), names) for row in connection.execute(wanted).all()]
 
     def revision(self, number: int) -> Committed | None:
         """One revision; None where there is none (any more)."""
@@ -213,6 +219,14 @@ def _changes(connection: Connection, number: int) -> dict[Key, Change]:
         select(changes).where(changes.c.revision == number).order_by(changes.c.kind, changes.c.name)
     )
     return {(row.kind, row.name): Change(row.action, _entry(row) if row.document is not None else None) for row in rows}
+
+
+def _outline(connection: Connection, revision: Revision, names: int) -> Outline:
+    of_it = changes.c.revision == revision.number
+    count = connection.execute(select(func.count()).select_from(changes).where(of_it)).scalar() or 0
+    named = select(changes.c.kind, changes.c.name, changes.c.action).where(of_it)
+    first = connection.execute(named.order_by(changes.c.kind, changes.c.name).limit(names))
+    return Outline(revision, {(row.kind, row.name): row.action for row in first}, count)
 
 
 def _change_row(key: Key, change: Change) -> dict[str, Any]:

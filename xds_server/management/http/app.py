@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from xds_server import __version__
 from xds_server.catalog.overrides import TargetOverride
-from xds_server.management.http import nodes, revisions, targets
+from xds_server.management.http import events, nodes, revisions, targets
 from xds_server.management.http.access import AccessControl
 from xds_server.management.http.definitions import definitions_router
 from xds_server.management.http.listening import certificate_of
@@ -49,14 +49,10 @@ def http_app(management: Management, authenticator: Authenticator | None = None)
         body, kind = management.metrics(request.headers.get("accept", ""))
         return Response(body, media_type=kind)
 
-    for router in (
-        definitions_router("upstreams"),
-        definitions_router("gateways"),
-        targets.router,
-        revisions.router,
-        nodes.router,
-    ):
-        app.include_router(router)
+    app.include_router(definitions_router("upstreams"))
+    app.include_router(definitions_router("gateways"))
+    for part in (targets, revisions, nodes, events):
+        app.include_router(part.router)
     server = management.publisher.server
     app.router.routes.extend(rest_routes(server, lambda request: certificate_of(request.scope)))
     _describe_bodies(app)
