@@ -1,5 +1,6 @@
 """What calls bring with them: who asks, why, and the JSON in their messages."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -17,22 +18,25 @@ PATIENCE: Final = "30s"
 """For which Envoys are waited for, where the caller does not say."""
 
 
-def actor(context: Any) -> Actor:
-    """Who asks."""
-    return Actor("local", client_address(context.peer()))
+class Call:
+    """One call that was let in."""
+
+    def __init__(self, actor: Actor, write: Callable[[Any], Awaitable[None]]) -> None:
+        self.write = write
+        """Sends one of several answers. Raises AccessError when who asks is not let in any more."""
+        self._actor = actor
+
+    def by(self, message: str) -> Attribution:
+        """The attribution of a change. Raises BodyError for a message that is too long."""
+        if len(message) > MAX_MESSAGE:
+            raise wrong("message", f"a message has at most {MAX_MESSAGE:,} characters, this one has {len(message):,}")
+        return self._actor.by(message)
 
 
 def client_address(peer: str) -> str:
     """The IP address in what gRPC says of a peer: ``ipv4:127.0.0.1:5000``, ``ipv6:%5B::1%5D:5000``."""
     kind, _, place = peer.partition(":")
     return unquote(place).rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else ""
-
-
-def by(context: Any, message: str) -> Attribution:
-    """The attribution of a change. Raises BodyError for a message that is too long."""
-    if len(message) > MAX_MESSAGE:
-        raise wrong("message", f"a message has at most {MAX_MESSAGE:,} characters, this one has {len(message):,}")
-    return actor(context).by(message)
 
 
 async def definition(text: str) -> Any:
@@ -57,17 +61,16 @@ def revision(request: Any, field: str = "revision", least: int = 1) -> int:
     return number
 
 
-def waiting(request: Any) -> tuple[float, str] | None:
-    """The share of the affected Envoys to wait for, and how long; None for not at all. Raises BodyError."""
+def waiting(request: Any) -> tuple[float, float] | None:
+    """The share of the affected Envoys to wait for, and for how many seconds; None for not at all. Raises BodyError."""
     if not request.HasField("wait"):
         return None
     if not 0 <= request.wait <= 100:
         raise wrong("wait", f"a share is 0 to 100 percent, not {request.wait:g}")
     try:
-        parse_duration(request.timeout or PATIENCE)
+        return request.wait, parse_duration(request.timeout or PATIENCE).total_seconds()
     except ValueError as error:
         raise wrong("timeout", str(error)) from None
-    return request.wait, request.timeout or PATIENCE
 
 
 def wrong(field: str, message: str) -> BodyError:

@@ -17,7 +17,7 @@ class DefinitionService:
     def __init__(self, management: Management, kind: str, functions: Definitions) -> None:
         self._management, self._kind, self._functions = management, kind, functions
 
-    async def Get(self, request: definitions_pb2.GetDefinitionRequest, _: Any) -> definitions_pb2.Definition:
+    async def Get(self, request: definitions_pb2.GetDefinitionRequest, _: calls.Call) -> definitions_pb2.Definition:
         return self._shown(request.name)
 
     async def List(
@@ -30,21 +30,23 @@ class DefinitionService:
         following = page.next if len(found) == len(page.names) else found[-1].name
         return definitions_pb2.ListDefinitionsResponse(definitions=found, next_page_token=following)
 
-    async def Put(self, request: definitions_pb2.PutDefinitionRequest, context: Any) -> results_pb2.WriteResult:
-        expected, by = self._expected(request), calls.by(context, request.message)
+    async def Put(self, request: definitions_pb2.PutDefinitionRequest, call: calls.Call) -> results_pb2.WriteResult:
+        expected, by = self._expected(request), call.by(request.message)
         return self._result(
             request.name, await self._functions.put(request.name, await calls.definition(request.json), by, expected)
         )
 
-    async def Patch(self, request: definitions_pb2.PatchDefinitionRequest, context: Any) -> results_pb2.WriteResult:
-        expected, by = self._expected(request), calls.by(context, request.message)
+    async def Patch(self, request: definitions_pb2.PatchDefinitionRequest, call: calls.Call) -> results_pb2.WriteResult:
+        expected, by = self._expected(request), call.by(request.message)
         self._functions.get(request.name)
         return self._result(
             request.name, await self._functions.patch(request.name, await calls.definition(request.json), by, expected)
         )
 
-    async def Delete(self, request: definitions_pb2.DeleteDefinitionRequest, context: Any) -> results_pb2.WriteResult:
-        expected, by = self._expected(request), calls.by(context, request.message)
+    async def Delete(
+        self, request: definitions_pb2.DeleteDefinitionRequest, call: calls.Call
+    ) -> results_pb2.WriteResult:
+        expected, by = self._expected(request), call.by(request.message)
         return self._result(request.name, await self._functions.delete(request.name, by, expected))
 
     def _shown(self, name: str) -> definitions_pb2.Definition:

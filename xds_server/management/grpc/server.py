@@ -1,25 +1,27 @@
 """The gRPC server of the management: its services, health checking and reflection on one port."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from xds_server.catalog.store.records import GATEWAY, UPSTREAM
+from xds_server.management.grpc.access import AccessControl
+from xds_server.management.grpc.answering import PACKAGE, Answering
 from xds_server.management.grpc.definitions import DefinitionService
-from xds_server.management.grpc.errors import PACKAGE, Refusals
+from xds_server.management.grpc.nodes import NodeService
 from xds_server.management.grpc.revisions import RevisionService
 from xds_server.management.grpc.targets import TargetService
 from xds_server.management.service import Management
-from xds_server.management.v1 import definitions_pb2_grpc, revisions_pb2_grpc, targets_pb2_grpc
+from xds_server.management.v1 import definitions_pb2_grpc, nodes_pb2_grpc, revisions_pb2_grpc, targets_pb2_grpc
+from xds_server.security.authenticator import Authenticator
 from xds_server.xds import AddressInUseError, Limits
 from xds_server.xds.arguments import split_address
 from xds_server.xds.limits import grpc_options
 
-NAMES: Final = tuple(f"{PACKAGE}.{name}Service" for name in ("Gateway", "Revision", "Target", "Upstream"))
+NAMES: Final = tuple(f"{PACKAGE}.{name}Service" for name in ("Gateway", "Node", "Revision", "Target", "Upstream"))
 MAX_REQUEST: Final = 64 * 1024 * 1024
 """Bytes of one message. gRPC has one limit for all calls of a server: this one is for whole documents."""
 LIMITS: Final = Limits(max_request_bytes=MAX_REQUEST, max_connection_age=0)  # who watches is not sent away
@@ -31,15 +33,11 @@ class GrpcServer:
     """Serves the functions of `management`."""
 
     def __init__(
-        self,
-        management: Management,
-        *,
-        credentials: grpc.ServerCredentials | None = None,
-        interceptors: "Sequence[grpc.aio.ServerInterceptor[Any, Any]]" = (),
+        self, management: Management, authenticator: Authenticator, credentials: grpc.ServerCredentials | None = None
     ) -> None:
-        """`credentials`: default plain text. `interceptors`: see every call before it is made, in this order."""
-        self._management = management
-        self._credentials, self._interceptors = credentials, interceptors
+        """`credentials`: default plain text."""
+        self._management, self._credentials = management, credentials
+        self._access = AccessControl(authenticator)
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
 
@@ -51,7 +49,7 @@ class GrpcServer:
             await asyncio.get_running_loop().getaddrinfo(host, port)
         except (OSError, UnicodeError) as error:
             raise ValueError(f"{address!r} is no host:port of this machine: {host} has no address ({error})") from None
-        server = grpc.aio.server(interceptors=[*self._interceptors, Refusals()], options=grpc_options(LIMITS))
+        server = grpc.aio.server(interceptors=[Answering(self._access)], options=grpc_options(LIMITS))
         self._add_services(server)
         try:
             if self._credentials is None:
@@ -82,6 +80,7 @@ class GrpcServer:
         definitions_pb2_grpc.add_UpstreamServiceServicer_to_server(upstreams, server)
         definitions_pb2_grpc.add_GatewayServiceServicer_to_server(gateways, server)
         targets_pb2_grpc.add_TargetServiceServicer_to_server(TargetService(management), server)
+        nodes_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(management), server)
         revisions_pb2_grpc.add_RevisionServiceServicer_to_server(RevisionService(management), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection([*NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME], server)

@@ -18,10 +18,10 @@ class TargetService:
     def __init__(self, management: Management) -> None:
         self._management, self._functions = management, management.targets
 
-    async def Get(self, request: targets_pb2.GetTargetRequest, _: Any) -> targets_pb2.Target:
+    async def Get(self, request: targets_pb2.GetTargetRequest, _: calls.Call) -> targets_pb2.Target:
         return self._shown(request.upstream, self._functions.get(request.upstream, request.target))
 
-    async def List(self, request: targets_pb2.ListTargetsRequest, _: Any) -> targets_pb2.ListTargetsResponse:
+    async def List(self, request: targets_pb2.ListTargetsRequest, _: calls.Call) -> targets_pb2.ListTargetsResponse:
         most = calls.page_size(request)
         by_name = {each["target"]: each for each in self._functions.all(request.upstream)}
         left = sorted(name for name in by_name if name > request.page_token)
@@ -29,22 +29,22 @@ class TargetService:
         following = found[-1].target if len(found) < len(left) else None
         return targets_pb2.ListTargetsResponse(targets=found, next_page_token=following)
 
-    async def Patch(self, request: targets_pb2.PatchTargetRequest, context: Any) -> results_pb2.WriteResult:
-        expected, by = self._expected(request), calls.by(context, request.message)
+    async def Patch(self, request: targets_pb2.PatchTargetRequest, call: calls.Call) -> results_pb2.WriteResult:
+        expected, by = self._expected(request), call.by(request.message)
         patch = messages.patch_of(request.patch)
         return self._result(request, await self._functions.patch(request.upstream, request.target, patch, by, expected))
 
-    async def Put(self, request: targets_pb2.PutTargetRequest, context: Any) -> results_pb2.WriteResult:
-        expected, by = self._expected(request), calls.by(context, request.message)
+    async def Put(self, request: targets_pb2.PutTargetRequest, call: calls.Call) -> results_pb2.WriteResult:
+        expected, by = self._expected(request), call.by(request.message)
         data = await calls.definition(request.json)
         return self._result(request, await self._functions.put(request.upstream, request.target, data, by, expected))
 
-    async def Delete(self, request: targets_pb2.DeleteTargetRequest, context: Any) -> results_pb2.WriteResult:
-        expected, by = self._expected(request), calls.by(context, request.message)
+    async def Delete(self, request: targets_pb2.DeleteTargetRequest, call: calls.Call) -> results_pb2.WriteResult:
+        expected, by = self._expected(request), call.by(request.message)
         return self._result(request, await self._functions.delete(request.upstream, request.target, by, expected))
 
-    async def UpdateTargets(self, requests: Any, context: Any) -> targets_pb2.UpdateTargetsResponse:
-        return await Updates(self._functions, lambda message: calls.by(context, message)).make(requests)
+    async def UpdateTargets(self, requests: Any, call: calls.Call) -> targets_pb2.UpdateTargetsResponse:
+        return await Updates(self._functions, call.by).make(requests)
 
     def _shown(self, upstream: str, shown: dict[str, Any]) -> targets_pb2.Target:
         return messages.target(upstream, shown, self._functions.expected(upstream, shown["target"]))

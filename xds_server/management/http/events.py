@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from xds_server.catalog.errors import RefusedError
@@ -14,6 +14,7 @@ from xds_server.catalog.store.records import LAST
 from xds_server.management.events import EndedError, Events, Reader
 from xds_server.management.http.problems import documented
 from xds_server.management.http.requests import Service
+from xds_server.security.access import AccessError
 
 KEEPALIVE: Final = 15.0
 """Seconds of silence after which a comment is sent, so that no proxy takes the connection for a dead one."""
@@ -39,21 +40,23 @@ router = APIRouter(prefix="/v1/events", tags=["revisions"])
 
 
 @router.get("", response_class=Response, responses=ANSWERS)
-async def all_of_them(service: Service, after: After = None, last_event_id: LastEventId = None) -> Response:
+async def all_of_them(
+    request: Request, service: Service, after: After = None, last_event_id: LastEventId = None
+) -> Response:
     """Revisions as they are committed, without a gap."""
-    known = after if last_event_id is None else last_event_id
-    return _Following(service.events, await service.events.reader(known))
+    reader = await service.events.reader(after if last_event_id is None else last_event_id)
+    return _Following(service.events, told(reader, getattr(request.state, "admit", None)))
 
 
 class _Following(Response):
-    """Follows a reader until it ends, the client leaves, or the server stops."""
+    """Sends texts until there are no more, the client leaves, or the server stops."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: Events, reader: Reader) -> None:
+    def __init__(self, events: Events, texts: AsyncIterator[str]) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
-        self._events, self._reader = events, reader
+        self._events, self._texts = events, texts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # The first may be stuck as the client reads nothing, which must not hold up the stop of the server.
@@ -70,7 +73,7 @@ class _Following(Response):
 
     async def _tell(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for text in told(self._reader):
+        async for text in self._texts:
             await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -79,16 +82,18 @@ class _Following(Response):
         await asyncio.sleep(PARTING)
 
 
-async def told(reader: Reader) -> AsyncIterator[str]:
-    """What is sent to a client, part by part."""
+async def told(reader: Reader, admit: Callable[[], Awaitable[object]] | None = None) -> AsyncIterator[str]:
+    """What is sent to a client, part by part. `admit`: raises AccessError when it is not let in any more."""
     yield f"id: {reader.after}\n\n"  # no event, but browsers come back with it
     while True:
         try:
             async with asyncio.timeout(KEEPALIVE):
                 event = await reader.next()
+            if admit is not None:
+                await admit()
         except TimeoutError:
             yield ":\n\n"
-        except (EndedError, RefusedError, StoreError) as error:
+        except (EndedError, AccessError, RefusedError, StoreError) as error:
             yield _event("end", {"detail": str(error), "after": reader.after})
             return
         else:

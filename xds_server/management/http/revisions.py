@@ -11,8 +11,6 @@ from xds_server.management.http.problems import documented
 from xds_server.management.http.requests import MAX_DOCUMENT, Caller, Limit, Message, Service, body
 
 router = APIRouter(prefix="/v1", tags=["revisions"])
-LONGEST_WAIT = 600.0
-"""Seconds that a request waits at the most."""
 _UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0}
 _DOCUMENT = {
     "requestBody": {
@@ -119,4 +117,4 @@ def _share(text: str) -> float:
 
 def _seconds(text: str) -> float:
     number = text.rstrip("ms")
-    return min(float(number) * _UNITS[text[len(number) :]], LONGEST_WAIT)
+    return float(number) * _UNITS[text[len(number) :]]

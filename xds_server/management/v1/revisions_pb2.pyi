@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Revision(_message.Message):
-    __slots__ = ("revision", "time", "author", "message", "source", "client", "state", "refers_to", "note", "changes")
+    __slots__ = ("revision", "time", "author", "message", "source", "client", "state", "refers_to", "note", "changes", "delivery", "degraded")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +22,8 @@ class Revision(_message.Message):
     REFERS_TO_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
+    DELIVERY_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
     revision: int
     time: _timestamp_pb2.Timestamp
     author: str
@@ -32,7 +34,87 @@ class Revision(_message.Message):
     refers_to: int
     note: str
     changes: _containers.RepeatedCompositeFieldContainer[_results_pb2.RecordChange]
-    def __init__(self, revision: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., author: _Optional[str] = ..., message: _Optional[str] = ..., source: _Optional[str] = ..., client: _Optional[str] = ..., state: _Optional[str] = ..., refers_to: _Optional[int] = ..., note: _Optional[str] = ..., changes: _Optional[_Iterable[_Union[_results_pb2.RecordChange, _Mapping]]] = ...) -> None: ...
+    delivery: Delivery
+    degraded: _containers.RepeatedCompositeFieldContainer[Degradation]
+    def __init__(self, revision: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., author: _Optional[str] = ..., message: _Optional[str] = ..., source: _Optional[str] = ..., client: _Optional[str] = ..., state: _Optional[str] = ..., refers_to: _Optional[int] = ..., note: _Optional[str] = ..., changes: _Optional[_Iterable[_Union[_results_pb2.RecordChange, _Mapping]]] = ..., delivery: _Optional[_Union[Delivery, _Mapping]] = ..., degraded: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ...) -> None: ...
+
+class Delivery(_message.Message):
+    __slots__ = ("published", "affected", "acknowledged", "warm", "left", "pending", "rejected", "seconds")
+    PUBLISHED_FIELD_NUMBER: _ClassVar[int]
+    AFFECTED_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    WARM_FIELD_NUMBER: _ClassVar[int]
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    published: bool
+    affected: int
+    acknowledged: int
+    warm: int
+    left: int
+    pending: _containers.RepeatedCompositeFieldContainer[PendingNode]
+    rejected: _containers.RepeatedCompositeFieldContainer[RejectingNode]
+    seconds: float
+    def __init__(self, published: _Optional[bool] = ..., affected: _Optional[int] = ..., acknowledged: _Optional[int] = ..., warm: _Optional[int] = ..., left: _Optional[int] = ..., pending: _Optional[_Iterable[_Union[PendingNode, _Mapping]]] = ..., rejected: _Optional[_Iterable[_Union[RejectingNode, _Mapping]]] = ..., seconds: _Optional[float] = ...) -> None: ...
+
+class PendingNode(_message.Message):
+    __slots__ = ("node", "what")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    what: str
+    def __init__(self, node: _Optional[str] = ..., what: _Optional[str] = ...) -> None: ...
+
+class RejectingNode(_message.Message):
+    __slots__ = ("node", "type", "detail", "culprits", "upstreams")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    CULPRITS_FIELD_NUMBER: _ClassVar[int]
+    UPSTREAMS_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    type: str
+    detail: str
+    culprits: _containers.RepeatedScalarFieldContainer[str]
+    upstreams: _containers.RepeatedCompositeFieldContainer[BlamedDefinition]
+    def __init__(self, node: _Optional[str] = ..., type: _Optional[str] = ..., detail: _Optional[str] = ..., culprits: _Optional[_Iterable[str]] = ..., upstreams: _Optional[_Iterable[_Union[BlamedDefinition, _Mapping]]] = ...) -> None: ...
+
+class BlamedDefinition(_message.Message):
+    __slots__ = ("kind", "name", "field")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    field: str
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., field: _Optional[str] = ...) -> None: ...
+
+class Degradation(_message.Message):
+    __slots__ = ("node", "kind", "name", "field", "detail")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    kind: str
+    name: str
+    field: str
+    detail: str
+    def __init__(self, node: _Optional[str] = ..., kind: _Optional[str] = ..., name: _Optional[str] = ..., field: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
+
+class WaitResult(_message.Message):
+    __slots__ = ("ok", "detail", "share", "delivery")
+    OK_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    DELIVERY_FIELD_NUMBER: _ClassVar[int]
+    ok: bool
+    detail: str
+    share: float
+    delivery: Delivery
+    def __init__(self, ok: _Optional[bool] = ..., detail: _Optional[str] = ..., share: _Optional[float] = ..., delivery: _Optional[_Union[Delivery, _Mapping]] = ...) -> None: ...
 
 class ApplyRequest(_message.Message):
     __slots__ = ("json", "dry_run", "prune", "wait", "timeout", "message")
@@ -51,12 +133,14 @@ class ApplyRequest(_message.Message):
     def __init__(self, json: _Optional[str] = ..., dry_run: _Optional[bool] = ..., prune: _Optional[bool] = ..., wait: _Optional[float] = ..., timeout: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class ApplyResponse(_message.Message):
-    __slots__ = ("result", "preview")
+    __slots__ = ("result", "preview", "wait")
     RESULT_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
     result: _results_pb2.WriteResult
     preview: Preview
-    def __init__(self, result: _Optional[_Union[_results_pb2.WriteResult, _Mapping]] = ..., preview: _Optional[_Union[Preview, _Mapping]] = ...) -> None: ...
+    wait: WaitResult
+    def __init__(self, result: _Optional[_Union[_results_pb2.WriteResult, _Mapping]] = ..., preview: _Optional[_Union[Preview, _Mapping]] = ..., wait: _Optional[_Union[WaitResult, _Mapping]] = ...) -> None: ...
 
 class Preview(_message.Message):
     __slots__ = ("changes", "held")
