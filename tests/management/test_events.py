@@ -17,6 +17,7 @@ from xds_server.catalog.store.store import Store
 from xds_server.management import events
 from xds_server.management.events import Events, FellBehindError, Reader, StoppingError
 from xds_server.management.http import events as http
+from xds_server.security.access import UnauthenticatedError
 from xds_server.upstreams.model import Upstream
 
 
@@ -163,5 +164,23 @@ async def test_server_sent_events_say_why_they_end(catalog: Catalog) -> None:
     data = json.loads(end.partition("data: ")[2])
     assert data["after"] == 0
     assert data["detail"].startswith("11 revisions were made")
+    with pytest.raises(StopAsyncIteration):
+        await anext(blocks)
+
+
+async def test_who_is_not_let_in_any_more_is_told_no_more(catalog: Catalog) -> None:
+    told, allowed = Events(catalog), 2
+
+    async def admit() -> None:
+        nonlocal allowed
+        allowed -= 1
+        if allowed < 0:
+            raise UnauthenticatedError("this token is not known here")
+
+    blocks = http.told(await told.reader(0), admit)
+    await change(catalog, 3)
+    assert [(await anext(blocks)).partition("\n")[0] for _ in range(3)] == ["id: 0", "id: 1", "id: 2"]
+    end = await anext(blocks)
+    assert json.loads(end.partition("data: ")[2]) == {"detail": "this token is not known here", "after": 2}
     with pytest.raises(StopAsyncIteration):
         await anext(blocks)

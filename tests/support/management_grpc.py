@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 from xds_server.management.v1 import (
     definitions_pb2,
     definitions_pb2_grpc,
+    nodes_pb2_grpc,
     results_pb2,
     revisions_pb2,
     revisions_pb2_grpc,
@@ -28,8 +29,23 @@ TARGET = {"host": "10.0.0.1", "port": 80}
 class Api:
     """A channel, and a stub for each service."""
 
-    def __init__(self, address: str, options: Sequence[tuple[str, Any]] = ()) -> None:
-        self.channel = grpc.insecure_channel(address, options=[("grpc.enable_retries", 0), *options])
+    def __init__(
+        self,
+        address: str,
+        options: Sequence[tuple[str, Any]] = (),
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        token: str = "",
+    ) -> None:
+        """`credentials`: default plain text."""
+        options = [("grpc.enable_retries", 0), *options]
+        if credentials is None:
+            self.channel = grpc.insecure_channel(address, options=options)
+        else:
+            self.channel = grpc.secure_channel(address, credentials, options=options)
+        if token:
+            self.channel = grpc.intercept_channel(self.channel, _Authorized(token))
+        self.nodes = nodes_pb2_grpc.NodeServiceStub(self.channel)
         self.upstreams = definitions_pb2_grpc.UpstreamServiceStub(self.channel)
         self.gateways = definitions_pb2_grpc.GatewayServiceStub(self.channel)
         self.targets = targets_pb2_grpc.TargetServiceStub(self.channel)
@@ -69,6 +85,22 @@ class Api:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.channel.close()
+
+
+class _Authorized(
+    grpc.UnaryUnaryClientInterceptor,  # type: ignore[misc]
+    grpc.UnaryStreamClientInterceptor,  # type: ignore[misc]
+    grpc.StreamUnaryClientInterceptor,  # type: ignore[misc]
+):
+    """Sends a token with each call."""
+
+    def __init__(self, token: str) -> None:
+        self._metadata = (("authorization", f"Bearer {token}"),)
+
+    def _call(self, continuation: Any, details: Any, request: Any) -> Any:
+        return continuation(details._replace(metadata=self._metadata), request)
+
+    intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = _call
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,8 @@ class _Following(Response):
 
 async def told(reader: Reader, admit: Callable[[], Awaitable[object]] | None = None) -> AsyncIterator[str]:
     """What is sent to a client, part by part. `admit`: raises AccessError when it is not let in any more."""
-    yield f"id: {reader.after}\n\n"  # no event, but browsers come back with it
+    last = reader.after
+    yield f"id: {last}\n\n"  # no event, but browsers come back with it
     while True:
         try:
             async with asyncio.timeout(KEEPALIVE):
@@ -94,9 +95,10 @@ async def told(reader: Reader, admit: Callable[[], Awaitable[object]] | None = N
         except TimeoutError:
             yield ":\n\n"
         except (EndedError, AccessError, RefusedError, StoreError) as error:
-            yield _event("end", {"detail": str(error), "after": reader.after})
+            yield _event("end", {"detail": str(error), "after": last})
             return
         else:
+            last = event.number
             yield f"id: {event.number}\n{_event('revision', event.data)}"
 
 
