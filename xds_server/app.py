@@ -22,6 +22,7 @@ from xds_server.catalog.upkeep import keep_up
 from xds_server.delivery.publisher import Publisher
 from xds_server.fleet import Commit
 from xds_server.management.blame import blame
+from xds_server.management.grpc.server import GrpcServer
 from xds_server.management.http.app import http_app
 from xds_server.management.http.listening import HttpServer
 from xds_server.management.service import Management
@@ -58,7 +59,7 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
         log.info("server.stopped", detail="asked to before it had started")
         return
     if settings.insecure:
-        _warn_of_open(settings.xds_address, settings.http_address)
+        _warn_of_open(settings.xds_address, settings.http_address, settings.grpc_address)
     certificates = _certificates(settings)
     limits = Limits(
         new_streams_per_second=settings.max_new_streams,
@@ -84,25 +85,34 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
         catalog = Catalog(store, deliver, guard=guard, awaits_files=bool(settings.definitions))
         opened.callback(catalog.close)
         tokens = partial(catalog.call, StoredTokens(store.engine).tokens)
-        policy = Policy(settings.client_roles, open_to(settings, settings.http_address))
-        authenticator = Authenticator(tokens, policy)
-        has_tokens = bool(await authenticator.tokens())
-        if refused := refusal(settings, {"--http-address": settings.http_address}, tokens=has_tokens):
+        ports = {"--http-address": settings.http_address, "--grpc-address": settings.grpc_address}
+        access = {
+            option: Authenticator(tokens, Policy(settings.client_roles, open_to(settings, address)))
+            for option, address in ports.items()
+        }
+        has_tokens = bool(await access["--http-address"].tokens())
+        if refused := refusal(settings, ports, tokens=has_tokens):
             raise NotAllowedError(refused)
         await catalog.load()
         if catalog.is_new:
             publisher.serve_unwritten()
         files = FileReading(catalog, settings.definitions)
+        management = Management(catalog, publisher, settings.secrets_dir)
         tls = certificates.ssl_context() if certificates else None
-        http = HttpServer(http_app(Management(catalog, publisher, settings.secrets_dir), authenticator), tls)
+        http = HttpServer(http_app(management, access["--http-address"]), tls)
         http_address = await _listen(running, "--http-address", settings.http_address, http.start, http.stop)
         require_client = settings.tls_client_ca is not None
         credentials = certificates.grpc_credentials(require_client=require_client) if certificates else None
         start = partial(publisher.server.start, credentials=credentials)
         xds_address = await _listen(running, "--xds-address", settings.xds_address, start, publisher.server.stop)
+        credentials = certificates.grpc_credentials(require_client=False) if certificates else None
+        grpc = GrpcServer(management, access["--grpc-address"], credentials)
+        grpc_address = await _listen(running, "--grpc-address", settings.grpc_address, grpc.start, grpc.stop)
+        running.callback(management.events.end)
         started.callback(log.info, "server.stopped")
         running.callback(log.info, "server.stopping")
-        log.info("server.started", version=__version__, xds_address=xds_address, http_address=http_address)
+        addresses = {"xds_address": xds_address, "http_address": http_address, "grpc_address": grpc_address}
+        log.info("server.started", version=__version__, **addresses)
         upkeep = keep_up(catalog, keep=settings.keep_revisions, newer_than=timedelta(days=settings.keep_days))
         work = [publisher.resolver.run(), publisher.moments.run(), publisher.secrets.run()]
         if certificates is not None:

@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     """Where Envoys connect: host:port; port 0 takes any free one."""
     http_address: ListenAddress = "127.0.0.1:18080"
     """Where the API, REST pollers and health checks connect: host:port; port 0 takes any free one."""
+    grpc_address: ListenAddress = "127.0.0.1:18081"
+    """Where the API over gRPC is: host:port; port 0 takes any free one."""
     tls_cert: Path | None = None
     """File of the certificate (PEM, with its chain) that every port shows; it is read again when it is replaced."""
     tls_key: Path | None = None

@@ -279,7 +279,7 @@ def test_serve_on_a_port_that_is_taken_says_so(good: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        done = run("serve", "--definitions", good, "--xds-address", address)
+        done = run("serve", "--definitions", good, "--xds-address", address, "--http-address", "127.0.0.1:0")
     assert done.returncode == 1
     assert f"cannot listen on {address}" in done.stderr
     assert "--xds-address" in done.stderr
@@ -297,6 +297,7 @@ def test_serve_on_a_port_that_is_taken_says_so(good: Path) -> None:
         (["--dns-servers", "10.0.0.2:0"], "--dns-servers"),
         (["--dns-servers", "[fd00::2]:x"], "--dns-servers"),
         (["--http-address", "::1:80"], "--http-address"),
+        (["--grpc-address", "18081"], "--grpc-address"),
     ],
 )
 def test_serve_refuses_options_that_mean_nothing(good: Path, args: list[str], words: str) -> None:
@@ -326,7 +327,7 @@ def test_name_servers_are_addresses_with_or_without_a_port() -> None:
 @pytest.mark.parametrize("ignored", [False, True], ids=["", "inherited-as-ignored"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_ends_in_order_while_it_is_starting(good: Path, number: signal.Signals, ignored: bool) -> None:
-    address = ("--xds-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0")
+    address = ("--xds-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0")
     process = subprocess.Popen(
         [sys.executable, "-m", "xds_server", "serve", "--definitions", good, *address],
         stderr=subprocess.PIPE,

@@ -261,11 +261,14 @@ def test_an_age_that_gRPC_cannot_count_is_the_longest_that_it_can(tmp_path: Path
 def test_two_servers_on_one_port_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("upstreams: []\n", encoding="utf-8")
     with XdsServerProcess(tmp_path) as server:
-        for option, other, address in (
-            ("--http-address", "--xds-address", server.http_address),
-            ("--xds-address", "--http-address", server.xds_address),
-        ):
-            command = [sys.executable, "-m", "xds_server", "serve", "--definitions", tmp_path, other, "127.0.0.1:0"]
+        addresses = {
+            "--http-address": server.http_address,
+            "--xds-address": server.xds_address,
+            "--grpc-address": server.grpc_address,
+        }
+        for option, address in addresses.items():
+            command = [sys.executable, "-m", "xds_server", "serve", "--definitions", tmp_path]
+            command += [part for other in addresses for part in (other, "127.0.0.1:0")]
             said = subprocess.run([*command, option, address], capture_output=True, text=True, timeout=30)
             assert said.returncode == 1
             assert f"cannot listen on {address}" in said.stderr

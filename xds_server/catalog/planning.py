@@ -72,10 +72,7 @@ class Plan:
 
 def plan(contents: Contents, proposal: Proposal, guard: Guard) -> Plan:
     """What `proposal` changes. Raises a RefusedError."""
-    for key, expected in proposal.expected.items():
-        there = contents.records.get(key)
-        if (there.held.revision if there is not None else 0) != expected:
-            raise ChangedMeanwhileError(key, there.held.revision if there is not None else None)
+    check_expected(contents, proposal.expected)
     for key in [*proposal.put, *proposal.remove]:
         _check_owner(contents, key, proposal)
     changes: dict[Key, Change] = {}
@@ -97,6 +94,14 @@ def plan(contents: Contents, proposal: Proposal, guard: Guard) -> Plan:
         raise InvalidError(problems)
     objection = "" if proposal.confirmed else guard.objection(*_losses(contents, changes, values))
     return Plan(changes, values, objection)
+
+
+def check_expected(contents: Contents, expected: Mapping[Key, int]) -> None:
+    """Raises ChangedMeanwhileError unless these revisions made records what they are; see `Proposal.expected`."""
+    for key, revision in expected.items():
+        there = contents.records.get(key)
+        if (there.held.revision if there is not None else 0) != revision:
+            raise ChangedMeanwhileError(key, there.held.revision if there is not None else None)
 
 
 def _check_owner(contents: Contents, key: Key, proposal: Proposal) -> None:

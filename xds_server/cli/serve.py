@@ -63,6 +63,7 @@ def serve(
     secrets_dir: Annotated[Path | None, _option("secrets_dir")] = None,
     xds_address: Annotated[str | None, _option("xds_address")] = None,
     http_address: Annotated[str | None, _option("http_address")] = None,
+    grpc_address: Annotated[str | None, _option("grpc_address")] = None,
     tls_cert: Annotated[Path | None, _option("tls_cert")] = None,
     tls_key: Annotated[Path | None, _option("tls_key")] = None,
     tls_client_ca: Annotated[Path | None, _option("tls_client_ca")] = None,

@@ -1,8 +1,9 @@
 """From the body of a request to definitions, or to all that is wrong with it. Pure."""
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from xds_server.catalog.errors import RefusedError
 from xds_server.upstreams.checking import check, rests_on
@@ -12,6 +13,10 @@ from xds_server.upstreams.model import Definition, Document, Gateway, Problem, U
 D = TypeVar("D", bound=Definition)
 Inspect = Callable[[Upstream | Gateway], Sequence[Problem]]
 """What is wrong with a definition beyond its format."""
+MAX_BODY: Final = 4 * 1024 * 1024
+"""Bytes of one definition."""
+LONG: Final = 65_536
+"""Bytes above which a body is parsed in a thread."""
 
 
 class BodyError(RefusedError):
@@ -22,7 +27,12 @@ class BodyError(RefusedError):
         super().__init__("; ".join(f"{p.field}: {p.message}" if p.field else p.message for p in problems))
 
 
-def parse_json(body: bytes) -> Any:
+async def read_json(body: bytes | str) -> Any:
+    """As `parse_json`, without holding up others."""
+    return await asyncio.to_thread(parse_json, body) if len(body) > LONG else parse_json(body)
+
+
+def parse_json(body: bytes | str) -> Any:
     """Plain data. Raises BodyError for what is not JSON, and for a name that is written twice."""
     try:
         return json.loads(body, object_pairs_hook=_fields, parse_constant=_no_number)

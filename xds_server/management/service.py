@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from xds_server.catalog.catalog import Catalog, Outcome
 from xds_server.catalog.errors import UnknownRecordError
@@ -14,10 +14,14 @@ from xds_server.fleet import CatalogueFigures
 from xds_server.management import rollouts, views
 from xds_server.management.applying import Applying
 from xds_server.management.definitions import Definitions, record
+from xds_server.management.events import Events
 from xds_server.management.history import History
 from xds_server.management.targets import Targets
 from xds_server.upstreams.lint import lint_one
 from xds_server.xds import Node
+
+LONGEST_WAIT: Final = 600.0
+"""Seconds that a request waits for Envoys at the most."""
 
 
 class Management:
@@ -32,6 +36,7 @@ class Management:
         self.targets = Targets(catalog, inspect)
         self.applying = Applying(catalog, inspect, self.nodes)
         self.history = History(catalog, self.nodes)
+        self.events = Events(catalog)
 
     def nodes(self) -> list[Node]:
         """Those that are connected; a node with several streams is several times in it."""
@@ -66,8 +71,9 @@ class Management:
         return {**views.outcome(made), "warnings": [views.lint(each) for one in upstreams for each in lint_one(one)]}
 
     async def wait(self, number: int, share: float, within: float) -> dict[str, Any]:
-        """Wait until `share` percent of the affected Envoys have acknowledged a revision, `within` seconds at most."""
-        progress = await self.publisher.fleet.wait(number, share, within)
+        """Wait until `share` percent of the affected Envoys have acknowledged a revision, `within` seconds at most, and no
+        longer than `LONGEST_WAIT`."""
+        progress = await self.publisher.fleet.wait(number, share, min(within, LONGEST_WAIT))
         return rollouts.waited(progress, share, self.catalog.contents)
 
     def progress(self, number: int) -> dict[str, Any]:
@@ -76,6 +82,20 @@ class Management:
             "delivery": rollouts.delivery(self.publisher.fleet, number, self.catalog.contents),
             "degraded": rollouts.degraded(self.publisher.fleet, self.catalog.contents).get(number, []),
         }
+
+    def node_page(self, *, after: str, most: int) -> tuple[list[dict[str, Any]], str | None]:
+        """Nodes that are connected, or were of late, by id from `after` on, and the id to go on after."""
+        left = [status for status in self.publisher.fleet.nodes() if status.id > after]
+        return [rollouts.node(each) for each in left[:most]], left[most - 1].id if len(left) > most else None
+
+    def node(self, node_id: str) -> dict[str, Any]:
+        """One node, and what of its definitions it cannot be given as written. Raises UnknownRecordError."""
+        status = self.publisher.fleet.node(node_id)
+        if status is None:
+            raise UnknownRecordError("node", node_id, ": it is not connected, and was not of late")
+        known = next((node for node in self.nodes() if node.id == node_id), None)
+        altered = self.publisher.warnings(known) if known is not None else {}
+        return {**rollouts.node(status), "altered": {name: [*warnings] for name, warnings in sorted(altered.items())}}
 
     def metrics(self, accept: str) -> tuple[bytes, str]:
         """The metrics and their content type."""

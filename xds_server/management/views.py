@@ -7,7 +7,7 @@ from typing import Any, Final
 from xds_server.catalog.catalog import Outcome
 from xds_server.catalog.contents import Contents, Record
 from xds_server.catalog.overrides import TargetOverride, overridden, override_name
-from xds_server.catalog.store.records import OVERRIDE, UPSTREAM, Changes, Revision
+from xds_server.catalog.store.records import OVERRIDE, UPSTREAM, Changes, Outline, Revision
 from xds_server.delivery.preview import Preview
 from xds_server.upstreams.lint import Lint
 from xds_server.upstreams.model import Definition, Target, Upstream
@@ -72,6 +72,12 @@ def revision(one: Revision) -> dict[str, Any]:
 def changes(made: Changes) -> list[dict[str, Any]]:
     """Which records a revision changed."""
     return [{"kind": kind, "name": name, "action": change.action} for (kind, name), change in sorted(made.items())]
+
+
+def event(one: Outline) -> dict[str, Any]:
+    """A revision as those are told of it who read along."""
+    named = [{"kind": kind, "name": name, "action": action} for (kind, name), action in one.changes.items()]
+    return {**revision(one.revision), "changes": named, "change_count": one.total}
 
 
 def outcome(made: Outcome) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class XdsServerProcess(ChildProcess):
         *definitions: Path,
         xds_address: str = "127.0.0.1:0",
         http_address: str = "127.0.0.1:0",
+        grpc_address: str = "127.0.0.1:0",
         args: Sequence[str] = (),
         store: str | None = None,
         ready: bool = True,
@@ -40,7 +41,7 @@ class XdsServerProcess(ChildProcess):
     ) -> None:
         """`timeout`: seconds that the start may take."""
         self._definitions, self._args = definitions, tuple(args)
-        self._wanted, self._wanted_http = xds_address, http_address
+        self._wanted = {"xds_address": xds_address, "http_address": http_address, "grpc_address": grpc_address}
         self._ready, self._timeout = ready, timeout
         self._directory = tempfile.TemporaryDirectory(prefix="xds-server-")
         self.store = store or f"sqlite:///{self._directory.name}/store.db"
@@ -50,12 +51,16 @@ class XdsServerProcess(ChildProcess):
         self.xds_address = ""
         """Where it listens: host:port."""
         self.http_address = ""
-        """Where REST pollers and health checks connect: host:port."""
+        """Where the API, REST pollers and health checks connect: host:port."""
+        self.grpc_address = ""
+        """Where the API over gRPC is: host:port."""
 
     def start(self) -> Self:
         """Start it. Raises RuntimeError with its log when it ends instead, and TimeoutError; nothing then runs on."""
         command = [*self.command, "serve", "--log-format", "json"]
-        command += ["--xds-address", self._wanted, "--http-address", self._wanted_http, "--store", self.store]
+        command += ["--store", self.store]
+        for name, address in self._wanted.items():
+            command += [f"--{name.replace('_', '-')}", address]
         for path in self._definitions:
             command += ["--definitions", str(path)]
         # Not the caller's directory: a store or a stray `xds_server` there must not be picked up.
@@ -74,6 +79,7 @@ class XdsServerProcess(ChildProcess):
             self.wait_for_event("server.started", self._timeout)
             started = self.events("server.started")[0]
             self.xds_address, self.http_address = started["xds_address"], started["http_address"]
+            self.grpc_address = started["grpc_address"]
             if self._ready:
                 self.wait_for_event("server.ready", self._timeout)
         except BaseException:
@@ -82,9 +88,9 @@ class XdsServerProcess(ChildProcess):
         return self
 
     def restart(self) -> None:
-        """Start it again, at the address that it had."""
+        """Start it again, at the addresses that it had."""
         self.kill()
-        self._wanted, self._wanted_http = self.xds_address or self._wanted, self.http_address or self._wanted_http
+        self._wanted = {name: getattr(self, name) or wanted for name, wanted in self._wanted.items()}
         self.start()
 
     def stop(self, timeout: float = 10) -> int:

@@ -1,19 +1,12 @@
 """Who may do what over HTTP: tokens with roles, made by the command line, from the first one on."""
 
-import subprocess
-import sys
-
 import httpx
 import pytest
+from tokens import token
 
 from xds_server.testing import XdsServerProcess
 
 TARGET = {"host": "10.0.0.1", "port": 80}
-
-
-def token(server: XdsServerProcess, *arguments: str) -> str:
-    command = [sys.executable, "-m", "xds_server", "token", *arguments, "--store", server.store]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def test_roles_from_the_first_token_on(server: XdsServerProcess, api: httpx.Client) -> None:

@@ -18,7 +18,8 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 def test_answers_to_made_up_requests_are_as_described() -> None:
     with XdsServerProcess() as server:
         described = schemathesis.openapi.from_url(f"http://{server.http_address}/openapi.json")
-        operations = [found.ok() for found in described.get_all_operations()]
+        found = [found.ok() for found in described.get_all_operations()]
+        operations = [each for each in found if each.path != "/v1/events"]  # its answers have no end: see test_events
         assert len(operations) >= 20
         for operation in operations:
 

@@ -20,6 +20,9 @@ API: Final = "api"
 FILES: Final = "files"
 """Source of changes that definition files made."""
 
+LAST: Final = 2**31 - 1
+"""The highest number that a revision can have."""
+
 Action = Literal["added", "changed", "removed"]
 State = Literal["applied", "held", "released", "superseded"]
 """Of a revision. Held: it has a number and serves nothing (the guard). Released: a later revision confirmed it. Superseded: its
@@ -91,6 +94,16 @@ class Revision:
     """The revision that it went back to, or that it confirmed."""
     note: str = ""
     """Why it is held."""
+
+
+class Outline(NamedTuple):
+    """A revision with the names of what it changed."""
+
+    revision: Revision
+    changes: Mapping[Key, Action]
+    """The first of them, by kind and name."""
+    total: int
+    """How many there are."""
 
 
 def dumped(data: Any) -> str:

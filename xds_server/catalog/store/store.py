@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert, or_, select, text, update
 
 from xds_server.catalog.store.engine import StoreError, is_sqlite, open_engine
-from xds_server.catalog.store.records import Attribution, Change, Changes, Entry, Held, Key, Revision, State
+from xds_server.catalog.store.records import Attribution, Change, Changes, Entry, Held, Key, Outline, Revision, State
 from xds_server.catalog.store.retention import forget
 from xds_server.catalog.store.tables import changes, current, revisions
 from xds_server.catalog.store.transaction import reading, writing
@@ -83,6 +83,12 @@ class Store:
             rows = connection.execute(wanted).all()
             made = _all_changes(connection, rows[0].number, rows[-1].number) if rows else {}
             return [Committed(_revision(row), made.get(row.number, {})) for row in rows]
+
+    def outlines(self, number: int, *, most: int, names: int) -> list[Outline]:
+        """The revisions after `number` as `since` has them, with at most `names` of what each changed and no document."""
+        wanted = select(revisions).where(revisions.c.number > number).order_by(revisions.c.number).limit(most)
+        with reading(self._engine) as connection:
+            return [_outline(connection, _revision(row), names) for row in connection.execute(wanted).all()]
 
     def revision(self, number: int) -> Committed | None:
         """One revision; None where there is none (any more)."""
@@ -235,6 +241,14 @@ def _all_changes(connection: Connection, first: int, last: int) -> dict[int, dic
         change = Change(row.action, _entry(row) if row.document is not None else None)
         found.setdefault(row.revision, {})[row.kind, row.name] = change
     return found
+
+
+def _outline(connection: Connection, revision: Revision, names: int) -> Outline:
+    of_it = changes.c.revision == revision.number
+    count = connection.execute(select(func.count()).select_from(changes).where(of_it)).scalar() or 0
+    named = select(changes.c.kind, changes.c.name, changes.c.action).where(of_it)
+    first = connection.execute(named.order_by(changes.c.kind, changes.c.name).limit(names))
+    return Outline(revision, {(row.kind, row.name): row.action for row in first}, count)
 
 
 def _change_row(key: Key, change: Change) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from xds_server.management.actor import Actor
 from xds_server.management.http.listening import certificate_of
 from xds_server.management.http.problems import problem
-from xds_server.security.access import CHALLENGE, AccessError, Caller, require
+from xds_server.security.access import CHALLENGE, AccessError, Caller, Identity, require
 from xds_server.security.authenticator import Authenticator
 from xds_server.security.roles import Role
 
@@ -19,7 +19,8 @@ _CHANGES: Final = ("POST", "PUT", "PATCH", "DELETE")
 
 
 class AccessControl:
-    """Middleware that lets requests through by the role of who sends them, and notes who that is (`Actor`)."""
+    """Middleware that lets requests through by the role of who sends them, and notes who that is (`actor`), and how
+    to ask again (`admit`)."""
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self._app, self._authenticator = app, authenticator
@@ -32,15 +33,20 @@ class AccessControl:
         headers = connection.headers
         caller = Caller(headers.get("authorization"), certificate_of(scope), headers.get("host"), headers.get("origin"))
         method, path = scope["method"], scope["path"]
-        try:
+
+        async def admit() -> Identity:
             identity = await self._authenticator.identify(caller)
             require(identity, needed_role(method, path, connection.query_params), f"{method} {path}")
+            return identity
+
+        try:
+            identity = await admit()
         except AccessError as error:
             refused = {"WWW-Authenticate": CHALLENGE} if error.status == 401 else None
             await problem(error.status, error.detail, headers=refused)(scope, receive, send)
             return
         client = connection.client.host if connection.client is not None else ""
-        scope.setdefault("state", {})["actor"] = Actor(identity.name, client)
+        scope.setdefault("state", {}).update(actor=Actor(identity.name, client), admit=admit)
         await self._app(scope, receive, send)
 
 

@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from xds_server import __version__
 from xds_server.catalog.overrides import TargetOverride
-from xds_server.management.http import nodes, revisions, targets
+from xds_server.management.http import events, nodes, revisions, targets
 from xds_server.management.http.access import AccessControl
 from xds_server.management.http.definitions import definitions_router
 from xds_server.management.http.listening import certificate_of
@@ -50,7 +50,7 @@ def http_app(management: Management, authenticator: Authenticator | None = None)
         return Response(body, media_type=kind)
 
     definitions = (definitions_router("upstreams"), definitions_router("gateways"))
-    for router in (*definitions, targets.of_all, targets.router, revisions.router, nodes.router):
+    for router in (*definitions, targets.of_all, targets.router, revisions.router, nodes.router, events.router):
         app.include_router(router)
     server = management.publisher.server
     app.router.routes.extend(rest_routes(server, lambda request: certificate_of(request.scope)))

@@ -16,7 +16,8 @@ from xds_server.catalog.errors import (
     RefusedError,
     UnknownRecordError,
 )
-from xds_server.catalog.store.engine import InDoubtError, StoreError
+from xds_server.catalog.store.engine import StoreError
+from xds_server.management import refusals
 from xds_server.management.bodies import BodyError
 from xds_server.upstreams.model import Problem
 from xds_server.upstreams.model.base import Location
@@ -88,9 +89,7 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(StoreError)
     async def not_writable(_: Request, error: StoreError) -> JSONResponse:
-        changed = "" if isinstance(error, InDoubtError) else "nothing was changed, and "
-        detail = f"{error}; {changed}what is in force goes on being served"
-        return problem(503, detail, headers={"Retry-After": "1"})
+        return problem(503, refusals.not_writable(error), headers={"Retry-After": "1"})
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -104,25 +103,20 @@ def add_problems(app: FastAPI) -> None:
 
 
 def _refused(error: RefusedError) -> JSONResponse:
+    return problem(_status(error), str(error), _errors(refusals.problems(error)))
+
+
+def _status(error: RefusedError) -> int:
     if isinstance(error, BodyError):
-        return problem(400 if error.is_unreadable else 422, str(error), _errors(error.problems))
+        return 400 if error.is_unreadable else 422
     if isinstance(error, InvalidError):
-        several = len(error.problems) > 1
-        found = [
-            {
-                "pointer": pointer(each.location),
-                "detail": f"{key[0]} {key[1]}: {each.message}" if several else each.message,
-            }
-            for key, problems in error.problems.items()
-            for each in problems
-        ]
-        return problem(422, str(error), found)
+        return 422
     if isinstance(error, UnknownRecordError):
-        return problem(404, str(error))
+        return 404
     if isinstance(error, ChangedMeanwhileError):
-        return problem(412, str(error))
+        return 412
     assert isinstance(error, NotOwnedError | HistoryError)
-    return problem(409, str(error))
+    return 409
 
 
 def _errors(problems: Sequence[Problem]) -> list[dict[str, str]]:

@@ -1,21 +1,16 @@
 """What requests bring with them: who asks, what they believe, and the body."""
 
-import asyncio
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Query, Request
 from starlette.exceptions import HTTPException
 
 from xds_server.management.actor import Actor
-from xds_server.management.bodies import parse_json
+from xds_server.management.bodies import MAX_BODY, read_json
 from xds_server.management.service import Management
 
-MAX_BODY: Final = 4 * 1024 * 1024
-"""Bytes of the body of one definition."""
 MAX_DOCUMENT: Final = 256 * 1024 * 1024
 """Bytes of a whole document."""
-LONG: Final = 65_536
-"""Bytes above which a body is parsed in a thread."""
 
 
 def management(request: Request) -> Management:
@@ -46,8 +41,7 @@ async def body(request: Request, most: int = MAX_BODY) -> Any:
         raw += chunk
         if len(raw) > most:
             raise HTTPException(413, f"a body here has at most {most >> 20} MiB")
-    whole = bytes(raw)
-    return await asyncio.to_thread(parse_json, whole) if len(whole) > LONG else parse_json(whole)
+    return await read_json(bytes(raw))
 
 
 def etag(*revisions: int) -> str:

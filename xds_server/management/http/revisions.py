@@ -5,13 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.exceptions import HTTPException
 
+from xds_server.catalog.store.records import LAST
 from xds_server.management.http.definitions import ERRORS, written
 from xds_server.management.http.problems import documented
 from xds_server.management.http.requests import MAX_DOCUMENT, Caller, Limit, Message, Service, body
 
 router = APIRouter(prefix="/v1", tags=["revisions"])
-LONGEST_WAIT = 600.0
-"""Seconds that a request waits at the most."""
 _UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0}
 _DOCUMENT = {
     "requestBody": {
@@ -19,8 +18,7 @@ _DOCUMENT = {
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Document"}}},
     }
 }
-_NEWEST = 2**31 - 1
-Number = Annotated[int, Path(ge=1, le=_NEWEST, description="Number of a revision.")]
+Number = Annotated[int, Path(ge=1, le=LAST, description="Number of a revision.")]
 Share = Annotated[
     str | None, Query(pattern=r"^\d{1,3}(\.\d+)?%?$", description="Percent of the affected Envoys to wait for.")
 ]
@@ -57,7 +55,7 @@ async def all_of_them(
     service: Service,
     limit: Limit = 100,
     before: Annotated[
-        int | None, Query(ge=1, le=_NEWEST, description="Number to go on before: `next` of the page before.")
+        int | None, Query(ge=1, le=LAST, description="Number to go on before: `next` of the page before.")
     ] = None,
 ) -> dict[str, Any]:
     """Revisions from the newest back."""
@@ -75,7 +73,7 @@ async def one(service: Service, number: Number) -> dict[str, Any]:
 async def diff(
     service: Service,
     number: Number,
-    to: Annotated[int | None, Query(ge=1, le=_NEWEST, description="Compare with the state as of this one.")] = None,
+    to: Annotated[int | None, Query(ge=1, le=LAST, description="Compare with the state as of this one.")] = None,
 ) -> dict[str, Any]:
     """What a revision changed, or what lies between two."""
     if to is None:
@@ -119,4 +117,4 @@ def _share(text: str) -> float:
 
 def _seconds(text: str) -> float:
     number = text.rstrip("ms")
-    return min(float(number) * _UNITS[text[len(number) :]], LONGEST_WAIT)
+    return float(number) * _UNITS[text[len(number) :]]

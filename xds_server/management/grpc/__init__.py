@@ -1,0 +1,1 @@
+"""The management over gRPC: `protos/`, thin over the same functions as HTTP."""

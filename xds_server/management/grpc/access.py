@@ -1,0 +1,35 @@
+"""Who asks over gRPC, and whether they may. Health checking and reflection need nobody's leave."""
+
+from typing import Any, Final
+
+from xds_server.management.actor import Actor
+from xds_server.management.grpc.calls import client_address
+from xds_server.security.access import Caller, require
+from xds_server.security.authenticator import Authenticator
+from xds_server.security.roles import Role
+
+_LOOKS: Final = ("Get", "List", "Diff", "Watch")
+_OPERATES: Final = ("TargetService/Patch", "TargetService/UpdateTargets")
+
+
+class AccessControl:
+    """Lets calls through by the role of who makes them."""
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
+
+    async def admit(self, method: str, request: Any, context: Any) -> Actor:
+        """Who makes a call. Raises AccessError for one who may not. `request`: None for a stream of them."""
+        authorization = dict(context.invocation_metadata() or ()).get("authorization")
+        identity = await self._authenticator.identify(Caller(authorization))
+        require(identity, needed_role(method, request), method)
+        return Actor(identity.name, client_address(context.peer()))
+
+
+def needed_role(method: str, request: Any) -> Role:
+    """What a call (``RevisionService/Apply``) needs: looking at things, and dry runs, `read`; what operators say of targets
+    `operate`; else `write`."""
+    name = method.rpartition("/")[2]
+    if name in _LOOKS or (name == "Apply" and request.dry_run):
+        return Role.READ
+    return Role.OPERATE if method in _OPERATES else Role.WRITE
