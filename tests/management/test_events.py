@@ -7,35 +7,21 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from catalogues import catalogue, upstream, wants
 
-from xds_server.catalog.catalog import Catalog, Delivery
+from xds_server.catalog.catalog import Catalog
 from xds_server.catalog.errors import UnknownRecordError
-from xds_server.catalog.planning import Proposal, put
 from xds_server.catalog.store.engine import StoreError
-from xds_server.catalog.store.records import Attribution
-from xds_server.catalog.store.store import Store
 from xds_server.management import events
 from xds_server.management.events import Events, FellBehindError, Reader, StoppingError
 from xds_server.management.http import events as http
 from xds_server.security.access import UnauthenticatedError
-from xds_server.upstreams.model import Upstream
-
-
-async def deliver(_: Delivery) -> None:
-    """To nobody."""
-
-
-async def opened(path: Path) -> Catalog:
-    catalog = Catalog(Store(f"sqlite:///{path}"), deliver)
-    await catalog.load()
-    return catalog
 
 
 @pytest.fixture
 async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
-    catalog = await opened(tmp_path / "store.db")
-    yield catalog
-    catalog.close()
+    async with catalogue(f"sqlite:///{tmp_path}/store.db") as (catalog, _):
+        yield catalog
 
 
 @pytest.fixture
@@ -48,8 +34,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 async def change(catalog: Catalog, times: int = 1, upstreams: int = 1) -> None:
     for _ in range(times):
         labels = {"n": str(catalog.head)}
-        wanted = {("upstream", f"u{n}"): put(Upstream(name=f"u{n}", labels=labels)) for n in range(upstreams)}
-        await catalog.commit(lambda _, wanted=wanted: Proposal(Attribution("test"), wanted))  # type: ignore[misc]
+        await catalog.commit(wants(*(upstream(f"u{n}", labels=labels) for n in range(upstreams))))
 
 
 async def read(reader: Reader, many: int) -> list[int]:
@@ -120,14 +105,13 @@ async def test_the_end_is_told_at_once(catalog: Catalog) -> None:
 async def test_what_another_replica_made_is_told(catalog: Catalog, tmp_path: Path) -> None:
     told = Events(catalog)
     reader = await told.reader()
-    other = await opened(tmp_path / "store.db")
-    await change(other, 3)
+    async with catalogue(f"sqlite:///{tmp_path}/store.db") as (other, _):
+        await change(other, 3)
     ahead = await told.reader(2)  # who read two there, and comes here
     assert await read(ahead, 1) == [3]
     assert await read(reader, 3) == [1, 2, 3]
     with pytest.raises(UnknownRecordError, match="there is no revision '4': the newest is 3"):
         await told.reader(4)
-    other.close()
 
 
 async def test_a_store_that_is_lost_ends_those_who_need_it(catalog: Catalog, tmp_path: Path) -> None:

@@ -140,6 +140,7 @@ def test_a_store_that_is_lost(tmp_path: Path) -> None:
         assert api.get("kept").name == "kept"
         with sqlite3.connect(path) as database:
             database.execute("ALTER TABLE lost RENAME TO revisions")
+        server.wait_for_event("store.found")  # until then writes are refused at once
         assert api.put("again").changed
         assert "Traceback" not in server.log
 

@@ -2,20 +2,21 @@
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from management_grpc import TARGET, Api, refused
+from management_grpc import TARGET, Api, Refusal, refused
 from rig import Rig, target
 
 from xds_server.catalog.catalog import Outcome
 from xds_server.catalog.store.records import Attribution
 from xds_server.management.grpc.target_updates import UNDER_WAY, Updates
 from xds_server.management.v1 import targets_pb2 as pb
-from xds_server.testing import Backends
+from xds_server.testing import Backends, XdsServerProcess
 
 RATE, SECONDS, TARGETS = 500, 4, 40
 
@@ -161,6 +162,29 @@ def test_nothing_is_nothing(grpc_api: Api) -> None:
     assert answer.revision > 0
 
 
+def test_a_stream_does_not_hold_up_the_stop_and_one_that_breaks_off_is_no_error() -> None:
+    with XdsServerProcess() as server, Api(server.grpc_address) as api:
+        api.put("open", TARGET)
+        over = threading.Event()
+
+        def unending(weight: int) -> Iterator[pb.UpdateTargetsRequest]:
+            yield update("open", "10.0.0.1:80", weight=weight)
+            over.wait(60)
+
+        for weight in (2, 3):
+            call = api.targets.UpdateTargets.future(unending(weight))
+            server.wait_until(lambda weight=weight: api.target("open", "10.0.0.1:80").weight == weight, 10, "it")
+            if weight == 2:
+                call.cancel()
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 4
+        refusal = refused(call.result)
+        over.set()
+        assert refusal == Refusal("UNAVAILABLE", "the server stops: send everything again, to another one or later")
+        assert "Traceback" not in server.log
+
+
 async def test_a_client_is_read_no_faster_than_its_updates_are_made() -> None:
     gate = asyncio.Event()
 
@@ -168,6 +192,10 @@ async def test_a_client_is_read_no_faster_than_its_updates_are_made() -> None:
         async def patch(self, *_: Any) -> Outcome:
             await gate.wait()
             return Outcome(7, None, {})
+
+    class Lasting:
+        async def until_ended(self) -> None:
+            await asyncio.Event().wait()
 
     taken = 0
 
@@ -178,7 +206,7 @@ async def test_a_client_is_read_no_faster_than_its_updates_are_made() -> None:
             yield update("u", "t", weight=1)
             await asyncio.sleep(0)
 
-    updates = Updates(Slow(), lambda _: Attribution("test"))  # type: ignore[arg-type]
+    updates = Updates(Slow(), lambda _: Attribution("test"), Lasting())  # type: ignore[arg-type]
     making = asyncio.create_task(updates.make(sent()))
     while taken < UNDER_WAY:
         await asyncio.sleep(0)

@@ -44,7 +44,7 @@ class TargetService:
         return self._result(request, await self._functions.delete(request.upstream, request.target, by, expected))
 
     async def UpdateTargets(self, requests: Any, call: calls.Call) -> targets_pb2.UpdateTargetsResponse:
-        return await Updates(self._functions, call.by).make(requests)
+        return await Updates(self._functions, call.by, self._management.events).make(requests)
 
     def _shown(self, upstream: str, shown: dict[str, Any]) -> targets_pb2.Target:
         return messages.target(upstream, shown, self._functions.expected(upstream, shown["target"]))
