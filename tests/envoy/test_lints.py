@@ -1,4 +1,4 @@
-"""What lints say is what happens, through one Envoy and through two. More of them: `test_outages`, `test_limits`."""
+"""What lints say is what happens, through one Envoy and through two. More of them: `test_surprises`, `test_limits`."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
