@@ -131,7 +131,7 @@ def test_updates_of_one_target_are_made_in_their_order_and_share_revisions(grpc_
     grpc_api.put("single", TARGET)
     answer = send(grpc_api, (update("single", "10.0.0.1:80", weight=number) for number in range(500)))
     assert (answer.applied, answer.failed) == (500, 0)
-    assert answer.revisions < 50
+    assert answer.revisions < 250, "at most one in 50 ms"
     steps = [
         update("single", "10.0.0.1:80", state="draining", drain_until="2100-01-01T00:00:00Z"),
         update("single", "10.0.0.1:80", state="enabled"),  # drain_until has no meaning then
