@@ -86,7 +86,7 @@ REJECTED = {
     "type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
     "detail": "no such file: /ca.pem",
     "culprits": ["pay"],
-    "upstreams": ["payments"],
+    "upstreams": [{"kind": "upstream", "name": "payments", "field": "tls.ca_file"}],
 }
 
 
@@ -105,8 +105,8 @@ def test_waiting_says_who_has_it_and_who_has_not(command_line: Commands, command
         assert done.returncode == 0
         assert done.stdout.endswith("revision 7: 3 of 3 Envoys have it\n")
         assert "wait=95&timeout=60000ms" in fake.asked[-1].path
-        done = run({"wait": {"ok": True, "affected": 2, "acknowledged": 2}}, "--wait", "100")
-        assert done.stdout.endswith("revision 7: 2 of 2 Envoys acknowledged it\n")
+        done = run({"wait": {"ok": True, "warm": 2}}, "--wait", "100")
+        assert done.stdout.endswith("revision 7: enough Envoys acknowledged it, 2 of them warm\n")
         wait = {
             "ok": False,
             "detail": "1 of 3 Envoys acknowledged it within 30 s",
@@ -116,7 +116,7 @@ def test_waiting_says_who_has_it_and_who_has_not(command_line: Commands, command
         done = run({"wait": wait}, "--wait", "100%")
         assert done.returncode == 1
         assert done.stderr.splitlines() == [
-            "xds-server: edge-1 rejected its Cluster (payments): no such file: /ca.pem",
+            "xds-server: edge-1 rejected its Cluster (upstream payments, tls.ca_file): no such file: /ca.pem",
             "xds-server: edge-2 has not acknowledged it: endpoints of payments",
             r"xds-server: edge\x1b[2J has not acknowledged it",
             "xds-server: revision 7 is in force, but 1 of 3 Envoys acknowledged it within 30 s",

@@ -21,7 +21,7 @@ Wait = Annotated[
         metavar="SHARE", help="Wait until this share of the affected Envoys has acknowledged it, for example 95%."
     ),
 ]
-Timeout = Annotated[str, typer.Option(metavar="DURATION", help="How long --wait waits.")]
+Timeout = Annotated[str, typer.Option(metavar="DURATION", help="How long --wait waits, 10m at the most.")]
 _SHARE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]+)?)%?")
 
 

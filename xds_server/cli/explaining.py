@@ -11,6 +11,7 @@ from xds_server.cli.client import Client
 from xds_server.cli.completing import target_names, upstream_names
 from xds_server.cli.connection import connected
 from xds_server.cli.errors import fail, printable
+from xds_server.cli.outcome import blamed
 from xds_server.cli.output import AsData, Format, Shown, text
 from xds_server.cli.problems import RefusedError
 
@@ -30,7 +31,7 @@ def explain(
     ] = None,
     output: AsData = None,
 ) -> None:
-    """Say where an upstream is defined, and why each of its targets gets requests or does not.
+    """Say where an upstream is defined, which Envoys reject it, and why each of its targets gets requests or does not.
 
     What Envoys find out themselves, by probes and by errors, is not in it: each of them decides that alone.
     """
@@ -46,7 +47,9 @@ def explain(
     for one, verdict in zip(targets, verdicts(targets, client.now, by_place=by_place), strict=True):
         if target in (None, one["target"]):
             found.append({"target": one["target"], "verdict": verdict, "because": because(client, one)})
-    shown = Shown({"upstream": upstream, **known, "targets": found})
+    made = _revision(client, known["revision"])
+    rejected = [each for each in made.get("degraded") or () if each.get("name") == upstream]
+    shown = Shown({"upstream": upstream, **known, "targets": found, "rejected": rejected})
     if output in (Format.JSON, Format.YAML):
         typer.echo(text(shown, output), nl=False)
         return
@@ -54,6 +57,8 @@ def explain(
         "through the API" if known["origin"] == "api" else f"in {known['origin']}:{known.get('line', '')}".rstrip(":")
     )
     typer.echo(printable(f"upstream {upstream}: defined {place}, as of revision {known['revision']}"))
+    for each in rejected:
+        typer.echo(printable(f"  {each.get('node')} rejects it ({blamed(each)}): {each.get('detail')}"))
     for each in found:
         why = f" ({each['because']})" if each["because"] else ""
         typer.echo(printable(f"  {each['target']}: {each['verdict']}{why}"))
@@ -82,11 +87,19 @@ def because(client: Client, target: Mapping[str, Any]) -> str:
     """What was laid over a target, by whom and why; empty where its definition alone counts."""
     said = "; ".join(tables.notes(target, client.now))
     number = target.get("overridden_by")
-    if number is None:
-        return said
-    try:
-        revision = client.get("revisions", str(number))
-    except RefusedError:  # it is forgotten after a while
+    revision = _revision(client, number) if number is not None else {}
+    if not revision:
         return said
     message = f": {' '.join(revision['message'].split())}" if revision.get("message") else ""
     return f"{said}, by {revision['author']} at {revision['time']}{message}"
+
+
+def _revision(client: Client, number: int) -> dict[str, Any]:
+    """What is known of a revision; nothing of one that is forgotten, as they are after a while."""
+    try:
+        found: dict[str, Any] = client.get("revisions", str(number))
+    except RefusedError as error:
+        if error.status != 404:
+            raise
+        return {}
+    return found

@@ -54,6 +54,13 @@ def lint(one: Mapping[str, Any]) -> str:
     return f"{place}: warning: {words} [{one.get('code', '')}]"
 
 
+def blamed(one: Any) -> str:
+    """The definition that an Envoy rejects: `upstream payments, tls.ca_file`."""
+    if not isinstance(one, Mapping):
+        return str(one)
+    return f"{one.get('kind')} {one.get('name')}" + (f", {one['field']}" if one.get("field") else "")
+
+
 def _tell_wait(answer: Answer, output: Format | None) -> None:
     found: Mapping[str, Any] = answer.get("wait") or {}
     number = answer["revision"]
@@ -64,20 +71,17 @@ def _tell_wait(answer: Answer, output: Format | None) -> None:
     if not found["ok"]:
         fail(f"revision {number} is in force, but {found.get('detail', 'not all Envoys have it')}")
     if output not in (Format.JSON, Format.YAML):
-        typer.echo(f"revision {number}: {found.get('detail') or acknowledged(found)}")
-
-
-def acknowledged(found: Mapping[str, Any]) -> str:
-    """How many Envoys have a revision."""
-    return f"{found.get('acknowledged')} of {found.get('affected')} Envoys acknowledged it"
+        # Said only where it is known: what is warm serves.
+        warm = f", {found['warm']} of them warm" if found.get("warm") else ""
+        typer.echo(f"revision {number}: {found.get('detail', 'enough Envoys acknowledged it')}{warm}")
 
 
 def missing(found: Mapping[str, Any]) -> Iterator[str]:
     """Who has not acknowledged a revision, and why, a line for each."""
     for one in found.get("rejected") or ():
         kind = str(one.get("type", "")).rpartition(".")[2]
-        about = [*(one.get("upstreams") or one.get("culprits") or ())][:MOST]
-        named = f" ({', '.join(map(str, about))})" if about else ""
+        about = [*map(blamed, one.get("upstreams") or one.get("culprits") or ())][:MOST]
+        named = f" ({'; '.join(about)})" if about else ""
         yield f"{one.get('node')} rejected its {kind or 'resources'}{named}: {one.get('detail', '')}"
     for one in found.get("pending") or ():
         yield f"{one.get('node')} has not acknowledged it: {one.get('what', '')}".rstrip(": ")

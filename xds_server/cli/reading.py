@@ -107,7 +107,7 @@ def revisions(
 def newest(client: Client, limit: int) -> Shown:
     """The newest revisions; that there are more is said."""
     page = client.get("revisions", limit=limit)
-    if page.get("next"):
+    if (page.get("next") or 1) > 1:
         say(f"older revisions than {page['next']} are not shown: --limit shows up to 1000")
     return Shown(page["revisions"], tables.revisions(page["revisions"]))
 

@@ -105,7 +105,7 @@ def revisions(found: Iterable[Data]) -> Table:
                 text(one.get("time")),
                 text(one.get("author")),
                 text(one.get("source")),
-                text(one.get("state")),
+                "degraded" if one.get("degraded") else text(one.get("state")),
                 said,
             )
         )

@@ -80,8 +80,12 @@ class Management:
         """How far a revision has come with the Envoys, and who rejects something of it."""
         return {
             "delivery": rollouts.delivery(self.publisher.fleet, number, self.catalog.contents),
-            "degraded": rollouts.degraded(self.publisher.fleet, self.catalog.contents).get(number, []),
+            "degraded": self.degraded().get(number, []),
         }
+
+    def degraded(self) -> dict[int, list[dict[str, Any]]]:
+        """By revision, what connected Envoys reject at the moment of the definitions that it made."""
+        return rollouts.degraded(self.publisher.fleet, self.catalog.contents)
 
     def node_page(self, *, after: str, most: int) -> tuple[list[dict[str, Any]], str | None]:
         """Nodes that are connected, or were of late, by id from `after` on, and the id to go on after."""

@@ -58,8 +58,12 @@ async def all_of_them(
         int | None, Query(ge=1, le=LAST, description="Number to go on before: `next` of the page before.")
     ] = None,
 ) -> dict[str, Any]:
-    """Revisions from the newest back."""
+    """Revisions from the newest back; with `degraded` (who, what, why) those of which an Envoy rejects something now."""
     found = await service.history.page(before=before, most=limit)
+    degraded = service.degraded()
+    for revision in found:
+        if revision["revision"] in degraded:
+            revision["degraded"] = degraded[revision["revision"]]
     return {"revisions": found, "next": found[-1]["revision"] if len(found) == limit else None}
 
 
