@@ -29,10 +29,15 @@ check: $(VENV)/dev.installed
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 
-# Random walks of xDS clients for minutes; `make test` takes short ones. ARGS=--hypothesis-seed=N repeats one.
+# Random walks of xDS clients for minutes, 200 kills amid writes, and 10,000 upstreams; `make test` takes short ones of each.
+# ARGS=--hypothesis-seed=N repeats a walk.
 MINUTES ?= 10
+soak: export SOAK_MINUTES = $(MINUTES)
+soak: export KILLS = 200
+soak: export UPSTREAMS = 10000
+soak: export PATCHES = 1000
 soak: $(VENV)/dev.installed
-	@SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/xds/test_stateful.py --timeout 0 $(ARGS)
+	@$(BIN)/python -m pytest tests/xds/test_stateful.py tests/durability --timeout 0 $(ARGS)
 
 # What is generated: the references, the JSON Schema, the bootstrap files, the page of features, and from a run of its tests (minutes) the conformance
 # page. Tests fail when they are stale.

@@ -50,6 +50,14 @@ class Outcome(NamedTuple):
         """Whether the guard holds it, so that nothing of it is served."""
         return self.revision is not None and self.revision.state == "held"
 
+    def revision_of(self, key: Key, otherwise: int) -> int:
+        """The revision that made a record what this change left it; `otherwise` where it left it alone. What is in force by now
+        may be somebody else's, whom the caller has not seen."""
+        change = self.changes.get(key)
+        if change is None or self.is_held:
+            return otherwise
+        return self.number if change.entry is not None else 0
+
 
 class Delivery(NamedTuple):
     """One revision on its way to the Envoys."""

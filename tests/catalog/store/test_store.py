@@ -2,13 +2,17 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Event
 from typing import Any
 
 import pytest
+from postgres import Postgres
 from sqlalchemy import text
 from stores import BY, START, changed, entry, said
 
+from xds_server.catalog.store import postgres as limits
 from xds_server.catalog.store.engine import InDoubtError, StoreError
+from xds_server.catalog.store.postgres import WRITE_LOCK
 from xds_server.catalog.store.records import Attribution, Change, Held, Revision
 from xds_server.catalog.store.store import BehindError, Committed, Store
 
@@ -186,3 +190,43 @@ def test_a_store_that_can_be_written_says_so_and_one_that_cannot_does_not(store:
         connection.execute(text("ALTER TABLE alembic_version RENAME TO elsewhere"))
     with pytest.raises(StoreError, match="cannot be written"):
         store.check()
+
+
+def test_a_connection_that_is_gone_at_the_commit_leaves_doubt_which_is_settled(postgresql: Postgres) -> None:
+    store = Store(postgresql.database())
+
+    def end_it() -> bool:
+        ended = postgresql.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid) "
+            "WHERE locktype = 'advisory' AND granted AND objid = %s",
+            WRITE_LOCK,
+        )
+        assert len(ended) == 1
+        return True
+
+    with pytest.raises(InDoubtError):
+        commit(store, 0, a="1", may_commit=end_it)
+    assert not store.settle(revision(1), changed(a="1"))
+    assert commit(store, 0, a="1").number == 1
+    store.close()
+
+
+def test_a_writer_that_says_nothing_loses_its_turn(postgresql: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its machine is gone, say: the others must not wait for it for ever."""
+    monkeypatch.setitem(limits.SESSION, "idle_in_transaction_session_timeout", "1s")
+    url = postgresql.database()
+    silent, other, has_its_turn, may_go_on = Store(url), Store(url), Event(), Event()
+
+    def say_nothing() -> bool:
+        has_its_turn.set()
+        return may_go_on.wait(20)
+
+    with ThreadPoolExecutor(1) as threads:
+        writing = threads.submit(commit, silent, 0, a="1", may_commit=say_nothing)
+        assert has_its_turn.wait(20)
+        assert commit(other, 0, b="1").number == 1
+        may_go_on.set()
+        assert isinstance(writing.exception(), StoreError)
+    assert said(other.load()[1]) == {"b": "1"}
+    silent.close()
+    other.close()

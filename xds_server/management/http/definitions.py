@@ -71,7 +71,7 @@ def definitions_router(kind: str) -> APIRouter:
         made = await functions(service).put(
             name, await body(request), caller.by(message), expected[0] if expected else None
         )
-        shown = written(service, made, response, revision_of(service, kind, name))
+        shown = written(service, made, response, revision_after(service, made, kind, name))
         if not made.is_held and "added" in {change.action for change in made.changes.values()}:
             response.status_code = 201
         return shown
@@ -86,7 +86,7 @@ def definitions_router(kind: str) -> APIRouter:
         made = await functions(service).patch(
             name, await body(request), caller.by(message), expected[0] if expected else None
         )
-        return written(service, made, response, revision_of(service, kind, name))
+        return written(service, made, response, revision_after(service, made, kind, name))
 
     @router.delete("/{name}", responses=documented(*ERRORS, held=True))
     async def delete(
@@ -117,6 +117,11 @@ def revision_of(service: Management, kind: str, name: str) -> int:
         return int(getattr(service, kind).get(name).held.revision)
     except UnknownRecordError:
         return 0
+
+
+def revision_after(service: Management, made: Outcome, kind: str, name: str) -> int:
+    """The revision that made a definition what a write left it."""
+    return made.revision_of((kind.removesuffix("s"), name), revision_of(service, kind, name))
 
 
 def written(service: Management, made: Outcome, response: Response, *revisions: int) -> dict[str, Any]:

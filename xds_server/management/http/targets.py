@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from xds_server.catalog.catalog import Outcome
 from xds_server.catalog.store.records import Key
 from xds_server.management.http.definitions import ERRORS, After, Labels, Prefix, labels, written
 from xds_server.management.http.problems import documented
@@ -63,7 +64,7 @@ async def patch(
     """Lay `state`, `weight`, `drain_until` and `expires` over it; null takes one away."""
     expected = _expected(service, request, name, target)
     made = await service.targets.patch(name, target, await body(request), caller.by(message), expected)
-    return written(service, made, response, *service.targets.expected(name, target).values())
+    return written(service, made, response, *_after(service, made, name, target))
 
 
 @router.put("/{target}", responses=documented(*ERRORS, held=True), openapi_extra=_TAKES)
@@ -79,7 +80,7 @@ async def put(
     """Define it in its upstream; host and port may be left out of the body."""
     expected = _expected(service, request, name, target)
     made = await service.targets.put(name, target, await body(request), caller.by(message), expected)
-    return written(service, made, response, *service.targets.expected(name, target).values())
+    return written(service, made, response, *_after(service, made, name, target))
 
 
 @router.delete("/{target}", responses=documented(*ERRORS, held=True))
@@ -101,3 +102,8 @@ async def delete(
 def _expected(service: Management, request: Request, name: str, target: str) -> dict[Key, int] | None:
     current = service.targets.expected(name, target)
     return current if precondition(request, *current.values()) is not None else None
+
+
+def _after(service: Management, made: Outcome, name: str, target: str) -> list[int]:
+    """The revisions that made a target what a write left it."""
+    return [made.revision_of(key, revision) for key, revision in service.targets.expected(name, target).items()]
