@@ -38,7 +38,9 @@ def refused(caller: Caller, *tokens: Token, policy: Policy = LOCAL, status: int 
     return error.value.detail
 
 
-@pytest.mark.parametrize("header", [f"Bearer {TEXT}", f"bearer {TEXT}", f"  Bearer   {TEXT} "])
+@pytest.mark.parametrize(
+    "header", [f"Bearer {TEXT}", f"bearer {TEXT}", f"  Bearer   {TEXT} "], ids=["plain", "lower-case", "spaces"]
+)
 def test_a_token_identifies(header: str) -> None:
     assert who(Caller(header), OLD, TOKEN) == Identity("ci", Role.WRITE, "token")
 
@@ -58,6 +60,7 @@ def test_a_token_comes_before_a_certificate() -> None:
         (f"Bearer {TEXT}x", "this token is not known here: it was revoked"),
         (f"Bearer {OLD_TEXT}", "the token 'old' expired at 2026-11-25 12:00:00 UTC"),
     ],
+    ids=["none", "basic", "no-scheme", "unknown", "expired"],  # tokens differ from one process of the tests to the next
 )
 def test_what_is_no_token_identifies_nobody(header: str, said: str) -> None:
     assert said in refused(Caller(header), TOKEN, OLD)
