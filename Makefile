@@ -21,7 +21,7 @@ demo: $(VENV)/demo.installed
 
 test: $(VENV)/dev.installed check
 	@$(MAKE) --silent --keep-going old-envoys || echo "Without older Envoys, so without their tests"
-	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 # Style, types, and who may import whom.
 check: $(VENV)/dev.installed

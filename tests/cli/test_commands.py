@@ -265,7 +265,7 @@ def test_serve_with_a_store_that_cannot_be_says_why(tmp_path: Path) -> None:
     for store, problem in {
         "mysql://somewhere": "a store is sqlite:///FILE or postgresql://USER@HOST/DATABASE, not mysql",
         f"sqlite:///{tmp_path}/nowhere/x.db": f"there is no directory {tmp_path}/nowhere",
-        "postgresql://u:secret@127.0.0.1:1/x": "the store postgresql+psycopg://u:***@127.0.0.1:1/x cannot be opened",
+        "postgresql://u:secret@127.0.0.1:1/x": "the store postgresql://u:***@127.0.0.1:1/x cannot be opened",
     }.items():
         done = run("serve", "--store", store)
         assert done.returncode == 1

@@ -251,7 +251,9 @@ class Watch(ABC):
             self.rejected = self.rejected | set(response.names) if detail is not None else set()
         elif detail is not None:
             self.refused_removals.update(name for name in response.removed if self._still_gone(name))
-            parked = {name for name in response.names if self.wants(name)}
+            # What was sent again since, or is about to be, has an answer of its own to come.
+            later = self.owed | self.unanswered.names()
+            parked = {name for name in response.names if self.wants(name) and name not in later}
             if not tried_twice and len(response.names) > 1 and parked:
                 self._parked.append(parked)
         return Answer(response, detail)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from xds_server.catalog.store.records import Attribution, Change, Entry
+from xds_server.catalog.store.records import Attribution, Change, Entry, Revision
 from xds_server.catalog.store.store import Store
 from xds_server.testing import XdsServerProcess
 
@@ -63,6 +63,8 @@ def test_revisions_are_told_as_they_are_committed(api: httpx.Client) -> None:
         assert made == head + 1
         event = next(told)
     shown = api.get(f"/v1/revisions/{made}").json()
+    of_envoys = {name: shown.pop(name) for name in ("delivery", "degraded")}
+    assert len(of_envoys) == 2
     assert event == Event(str(made), "revision", {**shown, "change_count": 1})
 
 
@@ -105,8 +107,8 @@ def long_past(path: Path, many: int = 20) -> str:
     """A store with revisions whose events are 0.3 MB each: more than any socket takes unread. Nothing of them is in force."""
     store = Store(f"sqlite:///{path}")
     changes = {("upstream", f"{n:03}" + "x" * 240): Change("added", Entry("api", 0, "{}")) for n in range(1_000)}
-    for number in range(many):
-        store.commit(number, datetime.now(UTC), Attribution("test"), changes, state="superseded")
+    for number in range(1, many + 1):
+        store.commit(Revision(number, datetime.now(UTC), Attribution("test"), "superseded"), changes)
     store.close()
     return f"sqlite:///{path}"
 
