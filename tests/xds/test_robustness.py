@@ -238,7 +238,7 @@ async def test_a_long_answer_of_one_resource_is_made_off_the_event_loop() -> Non
         took = time.monotonic() - began
     watching.cancel()
     assert {answer.status_code for answer in answers} == {200}
-    assert longest < took / 2, "it went on meanwhile"
+    assert longest < took * 3 / 4, "it went on meanwhile"
 
 
 def test_an_http_request_that_never_ends_does_not_hold_up_the_stop(tmp_path: Path) -> None:
