@@ -83,6 +83,14 @@ class Management:
             "degraded": self.degraded().get(number, []),
         }
 
+    async def revision_page(self, *, before: int | None, most: int) -> list[dict[str, Any]]:
+        """Revisions from the newest back; with `degraded` (who, what, why) those of which an Envoy rejects something now."""
+        found = await self.history.page(before=before, most=most)
+        degraded = self.degraded()
+        return [
+            each | {"degraded": degraded[each["revision"]]} if each["revision"] in degraded else each for each in found
+        ]
+
     def degraded(self) -> dict[int, list[dict[str, Any]]]:
         """By revision, what connected Envoys reject at the moment of the definitions that it made."""
         return rollouts.degraded(self.publisher.fleet, self.catalog.contents)

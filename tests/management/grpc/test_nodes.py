@@ -80,5 +80,7 @@ def test_a_rejection_names_the_definition(grpc_api: Api, api: httpx.Client) -> N
     assert (degradation.node, degradation.kind, degradation.name) == ("edge-1", "gateway", "taken")
     assert node(grpc_api).types["Listener"].rejection.message
     assert node(grpc_api).status == "NACKED"
+    newest, *_ = grpc_api.revisions.List(revisions_pb2.ListRevisionsRequest()).revisions
+    assert [*newest.degraded] == [degradation]
     http = api.get(f"/v1/revisions/{answer.result.revision}").json()
     assert MessageToDict(degradation) == http["degraded"][0]

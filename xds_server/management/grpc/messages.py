@@ -33,7 +33,7 @@ def filled(kind: type[M], data: Any) -> M:
 def result(management: Management, made: Outcome, *keys: Key) -> results_pb2.WriteResult:
     """What became of a write. `keys`: the definition that was written, and what lies over a target."""
     records = management.catalog.contents.records
-    revisions = [records[key].held.revision if key in records else 0 for key in keys]
+    revisions = [made.revision_of(key, records[key].held.revision if key in records else 0) for key in keys]
     now = dict(zip(("definition_revision", "override_revision"), revisions, strict=False))
     return filled(results_pb2.WriteResult, {**management.outcome(made), **now})
 

@@ -30,7 +30,7 @@ class RevisionService:
         self, request: revisions_pb2.ListRevisionsRequest, _: calls.Call
     ) -> revisions_pb2.ListRevisionsResponse:
         most = calls.page_size(request)
-        shown = await self._management.history.page(before=_before(request.page_token), most=most)
+        shown = await self._management.revision_page(before=_before(request.page_token), most=most)
         found = messages.page(messages.filled(revisions_pb2.Revision, each) for each in shown)
         is_last = len(found) == len(shown) < most
         following = "" if is_last else str(found[-1].revision)

@@ -59,11 +59,7 @@ async def all_of_them(
     ] = None,
 ) -> dict[str, Any]:
     """Revisions from the newest back; with `degraded` (who, what, why) those of which an Envoy rejects something now."""
-    found = await service.history.page(before=before, most=limit)
-    degraded = service.degraded()
-    for revision in found:
-        if revision["revision"] in degraded:
-            revision["degraded"] = degraded[revision["revision"]]
+    found = await service.revision_page(before=before, most=limit)
     return {"revisions": found, "next": found[-1]["revision"] if len(found) == limit else None}
 
 
