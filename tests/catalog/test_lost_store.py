@@ -199,3 +199,27 @@ async def test_other_replicas_that_are_always_faster(catalog: Catalog, monkeypat
     monkeypatch.setattr(catalog.store, "commit", behind)
     with pytest.raises(StoreError, match="100 times in a row: try again"):
         await catalog.commit(wants(upstream("b")))
+
+
+async def test_who_writes_does_not_wait_for_whoever_looks_for_it(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, let_go: threading.Event
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog.store, "commit", failing)
+        with pytest.raises(StoreError):
+            await catalog.commit(wants(upstream("b")))
+    real = Store.check
+
+    def slow() -> None:
+        let_go.wait(20)
+        real(catalog.store)
+
+    monkeypatch.setattr(catalog.store, "check", slow)
+    looking = asyncio.create_task(catalog.look())
+    await until(catalog._turn.locked)
+    async with asyncio.timeout(SHORT):
+        with pytest.raises(StoreError, match="gone"):
+            await catalog.commit(wants(upstream("b")))
+    let_go.set()
+    await looking
+    assert (await catalog.commit(wants(upstream("b")))).number == 2

@@ -247,3 +247,22 @@ async def test_what_others_may_read_is_of_a_file_on_every_replica(
     async with running(url, folder) as first, running(url) as second:
         await until(lambda: first.serves == second.serves == {"a": 80})
         assert second.catalog.contents.is_of_a_file(("upstream", "a"))
+
+
+async def test_what_another_root_left_goes_once_a_missing_root_is_there(
+    url: str, folder: Path, text: Callable[..., str]
+) -> None:
+    """Until then it may have moved there."""
+    old, kept, new = (folder / name for name in ("old", "kept", "new"))
+    for root in (old, kept):
+        root.mkdir()
+        (root / "a.yaml").write_text(text(root.name))
+    async with running(url, old, kept) as here:
+        await until(lambda: here.serves == {"old": 80, "kept": 80})
+    async with running(url, kept, new) as here:
+        await until(lambda: here.said("definitions.broken"))
+        await until(lambda: here.said("definitions.loaded"))
+        assert here.serves == {"old": 80, "kept": 80}
+        new.mkdir()
+        (new / "a.yaml").write_text("upstreams: []\n")
+        await until(lambda: here.serves == {"kept": 80})

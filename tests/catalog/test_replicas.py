@@ -192,3 +192,14 @@ async def test_both_take_away_an_expired_override_and_it_goes_once(replicas: tup
     await other.look()
     await asyncio.gather(expire(one), expire(other))
     assert one.store.head() == 3
+
+
+async def test_one_that_waits_for_files_and_is_cut_off_begins_as_after_a_restart(postgresql: Postgres) -> None:
+    url = postgresql.database()
+    async with catalogue(url) as (one, _), catalogue(url, awaits_files=True) as (other, delivered):
+        for number in range(3):
+            await one.commit(wants(upstream(f"u{number}")))
+        await one.prune(keep=1, newer_than=timedelta(0))
+        await other.look()
+        await other.until_delivered(3)
+        assert delivered.definitions.upstreams.keys() == {"u0", "u1", "u2"}

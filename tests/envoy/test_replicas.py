@@ -218,6 +218,12 @@ def test_a_database_that_stands_still_is_given_up_on(site: Site, postgresql: Pos
         assert site.api(0, "GET", "/v1/upstreams/new").status_code == 404
         assert site.api(1, "PUT", "/v1/upstreams/new", {"description": "found"}).status_code == 201
         site.servers[0].wait_until(lambda: site.knows(0, "new", "found"), 10, "the other's write")
+        postgresql.suspend()
+        try:
+            site.servers[0].wait_for_event("store.lost", 20, count=2)
+            assert site.servers[0].stop(15) == 0, "calls that hang keep nobody from ending"
+        finally:
+            postgresql.resume()
     assert [load.errors for load in loads] == [{}, {}]
 
 

@@ -230,7 +230,10 @@ class Catalog:
                 # What came between is forgotten: this replica was cut off for that long.
                 log.warning("revisions.missed", last=self.head)
                 changed = await self._load()
-                self._pass_on(self.head, datetime.now(UTC), changed)
+                if self.has_begun:
+                    self._pass_on(self.head, datetime.now(UTC), changed)
+                else:
+                    self._begin()  # as after a restart
                 return
             for committed, values in found:
                 self._take(committed, values)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
 from sqlalchemy import Engine
 
 from xds_server.catalog.store import postgres
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 PAUSE: Final = 1.0
 """Seconds until a broken connection is made anew, between two tries to have a lock, and between two signs of life."""
+
+log = structlog.get_logger("catalog")
 
 
 class _Session(Thread):
@@ -38,8 +41,8 @@ class _Session(Thread):
                 with psycopg.connect(**{**self._where, **postgres.CONNECTION}, autocommit=True) as connection:
                     connection.execute(postgres.settings(postgres.SESSION))
                     self._use(connection)
-            except psycopg.Error:
-                pass  # that the database is gone is noticed, and told, by those who need it
+            except Exception as error:  # that the database is gone is noticed, and told, by those who need it
+                log.debug("store.connection_lost", connection=self.name, problem=str(error))
             self._after()
             self._ended.wait(PAUSE)
 
