@@ -22,17 +22,21 @@ from recorder_mistakes import (
     empty_answers,
     everyday,
     leaves_out,
+    leaves_out_the_culprit,
     no_nonce,
     no_type,
     nothing,
     odd_resource,
     of_before,
+    refused_by_name,
     refused_together,
     removes_again,
     removes_what_exists,
     same_nonce,
     says_it_twice,
+    sends_the_culprit_again,
     sends_what_was_rejected,
+    stands_in_with_another,
     tries_for_ever,
     wants_everything,
     what_nobody_asked_for,
@@ -85,7 +89,11 @@ MISTAKES: list[tuple[str, tuple[Any, ...], Callable[[Patch], None], Callable[[Cl
     ("S17, S20: the client was sent exactly this before", SOTW, answers_acks, everyday),
     ("S17, S20, D26, D30: 'a' was sent before", BOTH, answers_acks, everyday),
     ("S17, S20", BOTH, sends_what_was_rejected, everyday),
-    ("S17, S20", BOTH, tries_for_ever, refused_together),
+    ("S20, D30, B1: ['a', 'b', 'c', 'd'] once more", BOTH, tries_for_ever, refused_together),
+    ("S17, S20: the client was sent exactly this before", SOTW, sends_the_culprit_again, refused_by_name),
+    ("S17, S20, D26, D30: 'a' was sent before", BOTH, sends_the_culprit_again, refused_by_name),
+    ("S42: 'a' is missing, which deletes it", SOTW, leaves_out_the_culprit, refused_by_name),
+    ("'a' is not what the snapshot holds", SOTW, stands_in_with_another, refused_by_name),
     ("S17, S20, S44: an empty response", SOTW, empty_answers, everyday),
     ("D27: 'a' is said to be gone, and exists", INCREMENTAL, removes_what_exists, everyday),
     ("D9, D28: 'a' is said to be gone again", INCREMENTAL, removes_again, everyday),
@@ -117,7 +125,7 @@ def test_a_mistake_is_caught(words: str, kind: Any, mistake: Any, script: Any, m
 
 
 @pytest.mark.parametrize("kind", BOTH, ids=["sotw", "delta"])
-@pytest.mark.parametrize("script", [everyday, asked_for_one, refused_together, of_before])
+@pytest.mark.parametrize("script", [everyday, asked_for_one, refused_together, refused_by_name, of_before])
 def test_without_a_mistake_nothing_is_caught(kind: Any, script: Any) -> None:
     with recorder.diverted() as violations:
         script(client(kind))
@@ -141,8 +149,8 @@ from xds_server.xds.watch import Watch
 
 answer = Watch.answer
 
-def and_sends_again(self, nonce, detail):
-    answered = answer(self, nonce, detail)
+def and_sends_again(self, nonce, detail, version=""):
+    answered = answer(self, nonce, detail, version)
     if answered is not None:
         self.owed |= set(answered.response.names)
     return answered

@@ -177,13 +177,12 @@ def log_event(event: Event, contents: Contents) -> None:
     node = event.node.id if event.node is not None else ""
     kind = event.type_url.rpartition(".")[2]
     if event.kind == "rejected":
-        shown = ", ".join(event.names[:NAMES]) + (" …" if len(event.names) > NAMES else "")
         log.warning(
             "xds.rejected",
             node=node,
             type=kind,
             version=event.version,
-            resources=shown,
+            resources=_shown(event.names),
             likely=", ".join(event.culprits[:NAMES]),
             definitions="; ".join(
                 str(each) for each in blame(event.type_url, event.culprits[:NAMES], event.detail, contents)
@@ -193,6 +192,12 @@ def log_event(event: Event, contents: Contents) -> None:
         )
     elif event.kind == "refused":
         log.warning("xds.refused", node=node, problem=event.detail)
+    elif event.kind == "quarantined":
+        log.warning(
+            "xds.quarantined", node=node, type=kind, resources=_shown(event.names), problem=event.detail.strip()
+        )
+    elif event.kind == "released":
+        log.info("xds.released", node=node, type=kind, resources=_shown(event.names))
     elif event.kind == "oversized":
         log.warning("xds.oversized", node=node, type=kind, resources=len(event.names), problem=event.detail)
     elif event.kind in ("opened", "closed"):
@@ -207,3 +212,7 @@ def log_event(event: Event, contents: Contents) -> None:
             nonce=event.nonce,
             resources=len(event.names),
         )
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:NAMES]) + (" …" if len(names) > NAMES else "")

@@ -69,12 +69,24 @@ class Refusal(NamedTuple):
     """The changes whose bit is set are applied all the same (S23)."""
     names_version: bool
     """SotW: the NACK names the new version, as gRPC does when a part was good (S18)."""
+    words: int = 0
+    """How many of the changes that are not applied the error names."""
+
+
+class Dislike(NamedTuple):
+    """How a client meets what it can never use: it rejects each response that changes something into it."""
+
+    names_it: bool
+    """In its error."""
+    takes_others: bool
+    """It applies what else is in such a response (S23)."""
 
 
 class Answer(NamedTuple):
     nonce: str
     version: str
-    error: bool
+    error: str
+    """Empty: an ACK."""
 
 
 @dataclass
@@ -93,6 +105,8 @@ class Side:
     """What this server sent, and was never told to be accepted: the client may hold it, and not tell a new stream."""
     refused: dict[str, bytes | None] = field(default_factory=dict)
     """What was offered and not taken: a body, or None for a removal."""
+    moody: bool = False
+    """It rejected something for no reason that lasts: what that leaves behind is not known."""
     accepted: tuple[str, bool] = ("", False)
     """SotW: version last accepted, and whether as a whole set."""
     listed: set[str] = field(default_factory=set)
@@ -115,7 +129,7 @@ class Side:
 
     def start_over(self) -> None:
         """A new stream."""
-        self.requested = self.named = self.wildcard = False
+        self.requested = self.named = self.wildcard = self.moody = False
         self.names = set()
         self.nonces.clear()
         self.answers.clear()
@@ -148,6 +162,8 @@ class ModelClient:
         self.sides = {type_url: Side(type_url) for type_url in TYPES}
         self.warming: set[str] = set()
         """Clusters that were built anew and have not been given their endpoints since."""
+        self.dislikes: dict[tuple[str, bytes], Dislike] = {}
+        """By type and body."""
 
     def start_over(self, *, forget: bool) -> None:
         """All streams are new. `forget`: and so is the client."""
@@ -179,10 +195,12 @@ class ModelClient:
         """Give one answer that is due. `leftover`: with the error of an earlier response (S19)."""
         raise NotImplementedError
 
-    def take(self, message: Any, refusal: Refusal | None = None, *, whole: bool = False) -> None:
-        """Apply a response, or a part of it. `whole`: the server sent it for a wildcard."""
+    def take(self, message: Any, refusal: Refusal | None = None, *, whole: bool = False, choosy: bool = True) -> None:
+        """Apply a response, or a part of it. `whole`: the server sent it for a wildcard. `choosy`: or nothing of it."""
         side = self.sides[message.type_url]
         changes = self._changes(side, message)
+        side.moody |= refusal is not None
+        refusal = self._feel(side, changes, refusal, choosy)
         for index, (name, body, version) in enumerate(changes):
             if refusal and not refusal.part >> index & 1:
                 side.refused[name] = body
@@ -195,10 +213,35 @@ class ModelClient:
                 side.lost.discard(name)
             elif refusal and side.type_url in FULL_SETS and not self.profile.delta:
                 side.untold.add(name)
-        self._accept(side, message, refusal, whole)
+        self._accept(side, message, refusal, whole, self._words(side, changes, refusal))
         side.nonces.append(message.nonce)
         if self.profile.envoy:
             self._follow(message.type_url, changed=bool(changes))
+
+    def _feel(
+        self, side: Side, changes: list[tuple[str, bytes | None, str]], refusal: Refusal | None, choosy: bool
+    ) -> Refusal | None:
+        """Whatever else happens to a response, what the client dislikes is not applied."""
+        part, names_it = refusal.part if refusal else -1, False
+        for index, (name, body, _) in enumerate(changes):
+            dislike = self.dislikes.get((side.type_url, body)) if body is not None else None
+            if dislike is not None and side.held.get(name) != body:
+                refusal = refusal or Refusal(-1, False)
+                part = part & ~(1 << index) if dislike.takes_others or not choosy else 0
+                names_it |= dislike.names_it
+        if refusal is None:
+            return None
+        return refusal._replace(part=part, words=max(refusal.words, 99 if names_it else 0))
+
+    def _words(self, side: Side, changes: list[tuple[str, bytes | None, str]], refusal: Refusal | None) -> str:
+        if refusal is None:
+            return ""
+        left = [
+            (name, body) for i, (name, body, _) in enumerate(changes) if not refusal.part >> i & 1 and body is not None
+        ]
+        disliked = [(name, body) for name, body in left if (side.type_url, body) in self.dislikes]
+        named = dict((disliked or left)[: refusal.words])
+        return "no good" + "".join(f", '{name}' is wrong" for name in named)
 
     def _apply(self, side: Side, name: str, body: bytes | None) -> None:
         if body is None:
@@ -230,7 +273,7 @@ class ModelClient:
     def _changes(self, side: Side, message: Any) -> list[tuple[str, bytes | None, str]]:
         raise NotImplementedError
 
-    def _accept(self, side: Side, message: Any, refusal: Refusal | None, whole: bool) -> None:
+    def _accept(self, side: Side, message: Any, refusal: Refusal | None, whole: bool, words: str) -> None:
         raise NotImplementedError
 
 
@@ -269,11 +312,13 @@ class SotwClient(ModelClient):
     def _flush(self, side: Side, *, leftover: bool = False) -> None:
         """One request: with the newest names, and the answer to the newest response (S32)."""
         version, whole = side.accepted
+        if side.type_url not in FULL_SETS and any(answer.error for answer in [*side.answers][:-1]):
+            side.moody = True  # the server never hears of it (S27)
         if not side.requested and side.type_url in FULL_SETS and side.wildcard and not whole:
             version = ""  # it was that of a part
         error = None
         if side.answers and (side.answers[-1].error or (leftover and any(answer.error for answer in side.answers))):
-            error = {"code": 13, "message": "no good"}
+            error = {"code": 13, "message": next(answer.error for answer in reversed(side.answers) if answer.error)}
             version = side.answers[-1].version or version
         side.answers.clear()
         nonce = side.nonces[-1] if side.nonces else ""
@@ -294,11 +339,11 @@ class SotwClient(ModelClient):
             changes |= dict.fromkeys(side.held.keys() - new.keys())
         return [(name, body, "") for name, body in sorted(changes.items())]
 
-    def _accept(self, side: Side, message: Any, refusal: Refusal | None, whole: bool) -> None:
+    def _accept(self, side: Side, message: Any, refusal: Refusal | None, whole: bool, words: str) -> None:
         if not refusal:
             side.accepted = (message.version_info, whole and side.wildcard)
         named = message.version_info if refusal and refusal.names_version else ""
-        side.answers.append(Answer(message.nonce, named, refusal is not None))
+        side.answers.append(Answer(message.nonce, named, words))
 
 
 class DeltaClient(ModelClient):
@@ -347,7 +392,7 @@ class DeltaClient(ModelClient):
         if not side.answers:
             return {}
         nonce, _, error = side.answers.popleft()
-        return {"response_nonce": nonce, "error_detail": {"code": 13, "message": "no good"} if error else None}
+        return {"response_nonce": nonce, "error_detail": {"code": 13, "message": error} if error else None}
 
     def _changes(self, side: Side, message: Any) -> list[tuple[str, bytes | None, str]]:
         changes: list[tuple[str, bytes | None, str]] = [
@@ -355,8 +400,8 @@ class DeltaClient(ModelClient):
         ]
         return changes + [(name, None, "") for name in message.removed_resources]
 
-    def _accept(self, side: Side, message: Any, refusal: Refusal | None, whole: bool) -> None:
-        side.answers.append(Answer(message.nonce, "", refusal is not None))
+    def _accept(self, side: Side, message: Any, refusal: Refusal | None, whole: bool, words: str) -> None:
+        side.answers.append(Answer(message.nonce, "", words))
 
 
 def _claim(held: Mapping[str, str], how: int) -> dict[str, str]:

@@ -6,8 +6,9 @@ client's own state (see `model_client`) shows whether all of that was enough.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+@@@end
+@from typing import Any
 
 from model_client import FULL_SETS, ModelClient, endpoints_of, name_in
 from model_ledger import Ledger, Said
@@ -23,11 +24,18 @@ RESCUE = 10.0
 
 
 class Judge:
-    """`past` finds what a type held when it had a version (names and versions), or None."""
+    """`past` finds what a type held when it had a version (names and versions), or None. `bodies`: by type and version."""
 
-    def __init__(self, client: ModelClient, past: Callable[[str, str], dict[str, str] | None], now: float) -> None:
-        self.client, self._past, self._opened = client, past, now
-        self.delta = client.profile.delta
+    def __init__(
+        self,
+        client: ModelClient,
+        past: Callable[[str, str], dict[str, str] | None],
+        bodies: Mapping[tuple[str, str], bytes],
+        now: float,
+    ) -> None:
+        self.client, self._past, self._bodies, self._opened = client, past, bodies, now
+@@@end
+@        self.delta = client.profile.delta
         self.ledgers: dict[str, Ledger] = {}
         self._order = Order(self.ledgers)
         self._nonces: set[str] = set()
@@ -138,8 +146,10 @@ class Judge:
         assert message.nonce, "S9: a nonce is never empty"
         assert message.nonce not in self._nonces, "S9: a nonce is never used twice"
         self._nonces.add(message.nonce)
-        said = _understand(ledger, *self._read(message), snapshot)
-        _has_reason(ledger, said, snapshot)
+        version = message.system_version_info if self.delta else message.version_info
+        said = _understand(ledger, version, *self._read(message), snapshot, self._bodies)
+@@@end
+@        _has_reason(ledger, said, snapshot)
         self._order.check(ledger, said, snapshot, now)
         if type_url == CLUSTER:
             self._owe_endpoints(said)
@@ -168,8 +178,9 @@ class Judge:
         ledger = self._begin_ledger(type_url)
         ledger.wildcard = ledger.side.wildcard = True
 
-    def _owe_endpoints(self, said: Said) -> None:
-        ledger = self.ledgers.get(ENDPOINTS)
+    def _owe_endpoints(self, said: Said, snapshot: Snapshot) -> None:
+@@@end
+@        ledger = self.ledgers.get(ENDPOINTS)
         if ledger is None or not ledger.begun:
             return
         for name, body in said.bodies.items():
@@ -187,14 +198,18 @@ class Judge:
 
 
 def _second_tries(ledger: Ledger, old: Snapshot, new: Snapshot) -> None:
-    """What was rejected beside a resource is due once more when that changes or goes."""
+    """What was rejected beside a resource may be tried again when that changes or goes."""
+    type_url = ledger.type_url
+    for name in [name for name in ledger.barred if old.get(type_url, name) != new.get(type_url, name)]:
+        del ledger.barred[name]
+        if ledger.complete and name not in (ledger.accepted or ()):
+            ledger.sent.pop(name, None)  # it was never taken
     for parked in list(ledger.parked):
-        moved = {name for name in parked if old.get(ledger.type_url, name) != new.get(ledger.type_url, name)}
+        moved = {name for name in parked if old.get(type_url, name) != new.get(type_url, name)}
         if any(ledger.side.wants(name) for name in moved):
-            ledger.parked.remove(parked)
-            ledger.again |= parked - moved
-            ledger.tries = (ledger.tries | parked) - moved
-
+            ledger.release(parked, moved)
+@@@end
+@
 
 def _understand(ledger: Ledger, bodies: dict[str, bytes], removed: set[str], snapshot: Snapshot) -> Said:
     """What a response means to the client, which was sent no more and no less than what exists."""
@@ -217,8 +232,20 @@ def _understand(ledger: Ledger, bodies: dict[str, bytes], removed: set[str], sna
         removed = {name for name in ledger.sent if side.wants(name) and name not in bodies}
     new = {name for name, version in versions.items() if ledger.sent.get(name) != version or name in ledger.asked}
     extra = versions.keys() - new
-    return Said(bodies, versions, new, removed, bool(extra) and extra <= ledger.tries and not new)
+    is_try = bool(extra) and extra <= ledger.tries and not new
+    return Said(version, bodies, versions, new, removed, is_try, frozenset(left_out))
 
+
+def _version(ledger: Ledger, resource: Resource, body: bytes, known: Mapping[tuple[str, str], bytes]) -> str:
+    """The version of what is sent under a name: the newest, or in a full set the last accepted one of what was refused."""
+    name, accepted = resource.name, ledger.accepted or {}
+    if ledger.is_full_set and ledger.barred.get(name) == resource.version and name in accepted:
+        assert body == known[ledger.type_url, accepted[name]], f"S20: {name!r} was rejected, and did not change"
+        return accepted[name]
+    assert body == resource.body, f"{name!r} is not what the snapshot says"
+    return resource.version
+@@@end
+@
 
 def _has_reason(ledger: Ledger, said: Said, snapshot: Snapshot) -> None:
     """Nothing is said that need not be said."""

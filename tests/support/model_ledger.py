@@ -10,10 +10,16 @@ from model_client import FULL_SETS, Side, clusters_of
 from xds_server.xds import ROUTES, Snapshot
 
 
+MOST_TRIES = 8
+"""Responses that may follow from one rejection."""
+
+
 class Said(NamedTuple):
     """What a response says."""
 
-    bodies: dict[str, bytes]
+    version: str
+@@@end
+@    bodies: dict[str, bytes]
     versions: dict[str, str]
     new: set[str]
     """Of `bodies`, those that the client lacks or asked for."""
@@ -25,11 +31,15 @@ class Said(NamedTuple):
 class Sent(NamedTuple):
     """A response that is not answered yet."""
 
+    version: str
     names: frozenset[str]
+    contents: dict[str, str]
+    """Versions of all that is in it."""
     added: frozenset[str]
     removed: frozenset[str]
-    second_try: bool
-    released: frozenset[str]
+    is_try: bool
+@@@end
+@    released: frozenset[str]
     """Clusters that routes in it no longer use."""
     since: float
     """SotW: since when a response of this type is not answered."""
@@ -67,10 +77,18 @@ class Ledger:
     urgent: bool = False
     """Something was asked for: what else is due comes with it."""
     again: set[str] = field(default_factory=set)
-    """Names that must be sent again although nothing changed (S57, and a second try)."""
+    """Names that must be sent again although nothing changed (S57)."""
     tries: set[str] = field(default_factory=set)
-    """Of `again` and `may`, those that are due for their second try and for nothing else."""
-    may: set[str] = field(default_factory=set)
+    """Of `may`, those that were rejected for another's sake, maybe, and may be sent for nothing else."""
+    tries_left: int = 0
+    barred: dict[str, str] = field(default_factory=dict)
+    """Versions that were rejected for their own sake."""
+    accepted: dict[str, str] | None = None
+    """SotW full sets: versions last accepted as a whole; None when that is not known."""
+    complete: bool = False
+    """What is not among `accepted` the client does not hold."""
+@@@end
+@    may: set[str] = field(default_factory=set)
     """Names that may be."""
     behind: dict[str, float] = field(default_factory=dict)
     """Names that the client should be told of, and since when."""
@@ -112,8 +130,16 @@ class Ledger:
                 missing.append(name)
         return missing
 
+    def release(self, parked: set[str], moved: set[str]) -> None:
+        """What was rejected together may be tried again, as some of it changed."""
+        self.parked.remove(parked)
+        self.may |= parked - moved
+        self.tries = (self.tries | parked) - moved
+        self.tries_left = MOST_TRIES
+
     def unsettle(self) -> None:
-        """The stream ends, with answers under way: who knows what the client took."""
+@@@end
+@        """The stream ends, with answers under way: who knows what the client took."""
         for waiting in self.waiting.values():
             self.side.unsettled |= {"*"} if self.is_full_set else waiting.names
 

@@ -28,16 +28,18 @@ class Order:
     def check(self, ledger: Ledger, said: Said, snapshot: Snapshot, now: float) -> None:
         """Whether a response of the ledger's type may go out now."""
         urgent = ledger.urgent or bool(ledger.asked) or ledger.answer_due
-        if said.new and not urgent:
-            assert RANK[ledger.type_url] >= self._rank, "B36: clusters, endpoints, listeners, routes, in this order"
+        if said.new - said.kept_back(ledger) and not urgent:
+@@@end
+@            assert RANK[ledger.type_url] >= self._rank, "B36: clusters, endpoints, listeners, routes, in this order"
             self._rank = RANK[ledger.type_url]
         if ledger.type_url == ROUTES and not urgent:
             self._routes(said, snapshot, now)
         removed = said.removed - ledger.asked - ledger.may
         if ledger.type_url == LISTENER and removed:
-            there = snapshot.names(LISTENER)
-            late = {n for n in there if ledger.side.wants(n) and n not in ledger.sent and n not in said.bodies}
-            assert not late, f"a listener is removed before {sorted(late)}, which may take its place"
+            there = {name for name in snapshot.names(LISTENER) if ledger.side.wants(name) and name not in ledger.barred}
+            late = {name for name in there if name not in ledger.sent and name not in said.bodies}
+@@@end
+@            assert not late, f"a listener is removed before {sorted(late)}, which may take its place"
         if ledger.type_url == CLUSTER and removed:
             self._removal(ledger, removed, snapshot, now)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from model_ledger import Ledger
-
+from model_ledger import MOST_TRIES, Ledger, Sent
+@@@end
+@
 
 def take_note(ledger: Ledger, message: Any) -> str:
     """Take note of a request. Returns the event that must follow, if any."""
@@ -28,8 +29,20 @@ def take_note(ledger: Ledger, message: Any) -> str:
     return event
 
 
+def _forget_refusals(ledger: Ledger, message: Any) -> None:
+    """What is asked for anew may be sent, refused before or not."""
+    if ledger.answer_due or "*" in getattr(message, "resource_names_subscribe", ()):
+        ledger.barred.clear()
+    for name in ledger.asked | ({*message.resource_names_unsubscribe} if ledger.delta else set()):
+        ledger.barred.pop(name, None)
+    for name in [name for name in (*ledger.barred, *(ledger.accepted or ())) if not ledger.side.wants(name)]:
+        ledger.barred.pop(name, None)
+        (ledger.accepted or {}).pop(name, None)
+
+
 def _subscribe(ledger: Ledger, message: Any, names: frozenset[str]) -> dict[str, str]:
-    """Delta, after having asked for `names`. Returns what the client says that it holds."""
+@@@end
+@    """Delta, after having asked for `names`. Returns what the client says that it holds."""
     asked = set(message.resource_names_subscribe) - {"*"}
     dropped = set(message.resource_names_unsubscribe) - {"*"}
     if "*" in message.resource_names_subscribe:
@@ -60,8 +73,10 @@ def _answer(ledger: Ledger, message: Any) -> str:
     side, full = ledger.side, ledger.is_full_set
     if not message.HasField("error_detail"):
         side.unsettled -= side.unsettled if full else known.names | known.removed
+        _accepted(ledger, known)
         return "acknowledged"
-    ledger.rejections = True
+@@@end
+@    ledger.rejections = True
     side.unsettled |= {"*"} if full else known.names
     asked = {name for name in known.removed if ledger.wildcard or name in ledger.names}
     ledger.refused_removals |= (asked - ledger.sent.keys()) if ledger.delta else set()

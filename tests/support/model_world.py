@@ -7,14 +7,14 @@ change that concerns it, and when it said that it would have more to say.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import cache
 from typing import Any
 
 import model_awaited
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.service.runtime.v3 import rtds_pb2
-from model_client import FULL_SETS, TYPES, DeltaClient, ModelClient, Profile, Refusal, SotwClient
+from model_client import FULL_SETS, TYPES, DeltaClient, Dislike, ModelClient, Profile, Refusal, SotwClient
 from model_judge import Judge
 from scripted_client import endpoints, listener, routes
 
@@ -87,6 +87,8 @@ class World:
         self.connections: dict[str, dict[str, Connection]] = {}
         self.clients: dict[str, ModelClient] = {}
         self.events: list[Event] = []
+        self.bodies: dict[tuple[str, str], bytes] = {}
+        """Of all that was ever published, by type and version."""
         self.labels = 0
         for number, profile in enumerate(profiles):
             node = f"n{number}"
@@ -121,6 +123,7 @@ class World:
             return
         here.publish(snapshot)
         self.changes[group].publish(old, snapshot)
+        self.bodies |= {(resource.type_url, resource.version): resource.body for resource in snapshot}
         for type_url in FULL_SETS:
             contents = {r.name: r.version for r in snapshot.resources(type_url)}
             known = self.past.setdefault((group, type_url, snapshot.version(type_url)), contents)
@@ -168,7 +171,7 @@ class World:
             memory=self.memory,
         )
         past = lambda of, version: self.past.get((stream.group.name, of, version))  # noqa: E731
-        return Connection(stream, Judge(client, past, self.now))
+        return Connection(stream, Judge(client, past, self.bodies, self.now))
 
     def _streams_of(self, node: str) -> list[Connection]:
         own = self.connections[node]
@@ -182,6 +185,9 @@ class World:
         self.events.clear()
         expected = connection.judge.request(type_url, request)
         connection.stream.receive(request)
+        side = self.clients[node].sides[type_url]
+        if request.HasField("error_detail") and not expected and type_url not in FULL_SETS:
+            side.moody = True  # the server does not read it (S27)
         answered = [event.kind for event in self.events if event.kind in ("acknowledged", "rejected")]
         assert answered == [expected] * bool(expected), "D29, S27: answers are told as they are"
         self.pump(connection)
@@ -205,10 +211,19 @@ class World:
             client = connection.judge.client
             message = client.response.FromString(response.payload)
             connection.judge.sent(message, snapshot, self.now)
+            self._remember(connection, message)
             connection.inbox.append((message, client.sides[message.type_url].wildcard))
         else:
             raise AssertionError("the server loops")
         self._look(connection)
+
+    def _remember(self, connection: Connection, message: Any) -> None:
+        """A full set that holds something in place of what was refused has a version of its own, which may come back."""
+        client, group, type_url = connection.judge.client, connection.stream.group, message.type_url
+        ledger = connection.judge.ledgers[type_url]
+        whole = type_url in FULL_SETS and not client.profile.delta and client.sides[type_url].wildcard
+        if whole and ledger.barred and group.past(type_url, message.version_info) is not None:
+            self.past.setdefault((group.name, type_url, message.version_info), dict(ledger.sent))
 
     def _look(self, connection: Connection) -> None:
         group = connection.stream.group
@@ -259,14 +274,23 @@ class World:
                 message, whole = connection.inbox.popleft()
                 client = self.clients[node]
                 told = not any(later.type_url == message.type_url for later, _ in connection.inbox)
-                if refusal and message.type_url == CLUSTER and not client.profile.delta and not told:
-                    # Which clusters the client built can only be told by a NACK of the latest response (S27).
+                # Which clusters the client built can only be told by a NACK of the latest response (S27).
+                choosy = message.type_url != CLUSTER or client.profile.delta or told
+                if refusal and not choosy:
                     refusal = refusal._replace(part=-1)
-                client.take(message, refusal, whole=whole)
+                client.take(message, refusal, whole=whole, choosy=choosy)
                 if refusal and message.type_url == CLUSTER:
                     client.answer(CLUSTER)
                 return True
         return False
+
+    def dislike(self, node: str, what: Resource, dislike: Dislike) -> None:
+        """From now on a client cannot use this. Of what came before, it can use all but the last."""
+        client = self.clients[node]
+        for key in [*client.dislikes][:-1]:
+            del client.dislikes[key]
+            client.sides[key[0]].moody = True  # what it could use now is kept from it until it changes
+        client.dislikes[what.type_url, what.body] = dislike
 
     def start_again(self, node: str, type_url: str) -> None:
         """A SotW client that has answered everything loses a type, and asks for it anew (S30)."""
@@ -316,19 +340,26 @@ class World:
                 check_kept(watch, rejections=connection.judge.ledgers[type_url].rejections)
             if not any(ledger.rejections for ledger in connection.judge.ledgers.values()):
                 model_awaited.check_rest(connection.stream)
-        for side in client.sides.values():
-            if side.requested:
-                check_held(client, side, snapshot)
+        for connection in self._streams_of(node):
+            for type_url, ledger in connection.judge.ledgers.items():
+                if (side := client.sides[type_url]).requested:
+                    refused = connection.stream._watches[type_url].quarantine.refused
+                    check_held(client, side, snapshot, ledger, refused)
         if client.profile.aggregated:
             check_warm(client, snapshot)
 
 
-def check_held(client: ModelClient, side: Any, snapshot: Snapshot) -> None:
+def check_held(client: ModelClient, side: Any, snapshot: Snapshot, ledger: Any, kept_back: Container[str]) -> None:
     kind = side.type_url.rpartition(".")[2]
     desired = {r.name: r.body for r in snapshot.resources(side.type_url) if side.wants(r.name)}
+    # A full set cannot be tried in parts, nor without the culprit where what the client holds in its place is not known.
+    is_held = not client.profile.delta and side.type_url in FULL_SETS
+    disliked = {name for name, body in desired.items() if (side.type_url, body) in client.dislikes}
+    is_held = is_held and any(name not in kept_back for name in disliked)
     for name, body in desired.items():
         held = side.held.get(name)
-        refused = name in side.refused and side.refused[name] == body
+        refused = name in disliked or ((side.moody or is_held) and name in side.refused and side.refused[name] == body)
+        refused |= side.moody and name in ledger.barred
         assert held == body or refused or name in side.lost, (
             f"{kind} {name!r}: the client holds {'an old one' if held else 'none'}"
         )
@@ -352,7 +383,8 @@ def check_warm(client: ModelClient, snapshot: Snapshot) -> None:
 
 def check_kept(watch: Any, *, rejections: bool) -> None:
     """P20: a watch at rest keeps its names, what it must know of rejections, and nothing more; without names, nothing."""
-    kept = {key: value for owner in (watch, watch.unanswered) for key, value in vars(owner).items()}
+    owners = (watch, watch.unanswered, watch.quarantine, getattr(watch, "_last_good", watch))
+    kept = {key: value for owner in owners for key, value in vars(owner).items()}
     sizes = {key: len(value) for key, value in kept.items() if isinstance(value, set | dict | list | deque) and value}
     most = len(NAMES[watch.type_url]) + 3 if watch.wildcard or watch.names else 0
     for key, size in sizes.items():

@@ -11,6 +11,8 @@ from scripted_client import Client, cluster, endpoints, listener, routes, settle
 from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource, Snapshot
 from xds_server.xds import stream as stream_module
 from xds_server.xds.delta import DeltaWatch
+from xds_server.xds.last_good import LastGood
+from xds_server.xds.quarantine import Quarantine
 from xds_server.xds.resource import length_delimited
 from xds_server.xds.sotw import SotwStream, SotwWatch
 from xds_server.xds.stream import Stream
@@ -63,16 +65,28 @@ def asked_for_one(made: Client) -> None:
     made.sent(after=5)
 
 
+def refused_by_name(made: Client) -> None:
+    """A cluster and an assignment are bad beside good ones, and the client says which."""
+    settled(made, *web("a", "b"))
+    made.change(cluster("a", 2), cluster("b", 2))
+    for _ in range(2):
+        for response in made.sent(after=2):
+            sent = made.reject(response, "'a' is wrong") if response.type_url == CLUSTER else made.accept(response)
+            for again in sent:
+                made.accept(again)
+        made.change(endpoints("a", 5), endpoints("b", 5))
+        for response in made.sent():
+            for again in made.reject(response, "'a' is wrong"):
+                made.accept(again)
+        made.change(cluster("b", 3))
+
+
 def refused_together(made: Client) -> None:
-    """Two are rejected, one of them changes, and the other's second try is rejected, too."""
-    made.publish(Snapshot.of(web("a", "b")))
-    sent = made.want(ENDPOINTS, "a", "b")
-    for weight in range(2, 5):
-        for response in sent:
-            made.reject(response)
-        made.change(endpoints("a", weight))
-        sent = made.sent(after=2)
-        sent += [again for response in sent for again in made.accept(response)]
+    """Four are rejected, in whatever parts they come."""
+    made.publish(Snapshot.of(web("a", "b", "c", "d")))
+    sent = made.want(ENDPOINTS, "a", "b", "c", "d")
+    for _ in range(12):
+        sent = [again for response in sent for again in made.reject(response)]
 
 
 def of_before(made: Client) -> None:
@@ -117,8 +131,8 @@ def no_type(patch: Patch) -> None:
 def answers(patch: Patch, rejected: bool) -> None:
     answer = Watch.answer
 
-    def and_sends_again(self: Watch, nonce: str, detail: str | None) -> Any:
-        answered = answer(self, nonce, detail)
+    def and_sends_again(self: Watch, nonce: str, detail: str | None, version: str = "") -> Any:
+        answered = answer(self, nonce, detail, version)
         if answered is not None and (detail is not None) == rejected:
             self.owed |= set(answered.response.names)
             self.must_answer = True
@@ -136,21 +150,43 @@ def sends_what_was_rejected(patch: Patch) -> None:
 
 
 def tries_for_ever(patch: Patch) -> None:
-    answer = Watch.answer
-
-    def forgets(self: Watch, nonce: str, detail: str | None) -> Any:
-        self._second_tries.clear()
-        return answer(self, nonce, detail)
-
-    patch.setattr(Watch, "answer", forgets)
-    patch.setattr(Watch, "take", lambda self, snapshot, nonce: _take_all(self))
+    patch.setattr(Quarantine, "_blame", lambda self, case, suspects: _try_all(self, case, suspects))
 
 
-def _take_all(watch: Watch) -> set[str]:
-    names = watch.owed | watch._second_try
-    watch._second_try = set(names)
-    watch.owed, watch.must_answer = set(), False
-    return names
+def _try_all(quarantine: Quarantine, case: Any, suspects: set[str]) -> None:
+    case.left, case.untried = 8, case.untried | suspects
+    quarantine._cases.append(case)
+
+
+def sends_the_culprit_again(patch: Patch) -> None:
+    patch.setattr(Quarantine, "refuse", lambda self, name, words: None)
+    rejected = Watch._rejected
+
+    def and_sends_again(self: Watch, response: Any, detail: str, culprits: Any, *, is_left_over: bool) -> None:
+        rejected(self, response, detail, culprits, is_left_over=is_left_over)
+        self.owed |= set(culprits)
+
+    patch.setattr(Watch, "_rejected", and_sends_again)
+    patch.setattr(LastGood, "view", lambda self, snapshot: snapshot)
+
+
+def leaves_out_the_culprit(patch: Patch) -> None:
+    stands_in_with(patch, lambda name: None)
+
+
+def stands_in_with_another(patch: Patch) -> None:
+    stands_in_with(patch, lambda name: cluster(name, 77))
+
+
+def stands_in_with(patch: Patch, what: Callable[[str], Resource | None]) -> None:
+    refused = LastGood.refused
+
+    def and_replaces(self: LastGood, culprits: Any, current: Snapshot, older: Any) -> list[str]:
+        replaced = refused(self, culprits, current, older)
+        self.stand_ins |= {name: what(name) for name in replaced}
+        return replaced
+
+    patch.setattr(LastGood, "refused", and_replaces)
 
 
 def empty_answers(patch: Patch) -> None:

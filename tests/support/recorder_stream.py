@@ -26,6 +26,9 @@ class StreamRecord:
         self.delta = delta
         self.types: dict[str, TypeRecord] = {}
         self._nonces: set[str] = set()
+        self._versions: dict[str, str] = {}
+        """Of each type as last sent."""
+        self._is_envoy = False
         self._story: deque[tuple[Any, ...]] = deque(maxlen=STORY)
 
     # Story
@@ -42,10 +45,11 @@ class StreamRecord:
     def request(self, type_url: str, request: Any, unsettled: frozenset[str]) -> None:
         """`unsettled`: what the node may have applied on an earlier stream without telling (D20)."""
         rejected = request.HasField("error_detail")
+        self._is_envoy |= request.node.user_agent_name == "envoy"
         self.note(
             "->",
             _short(type_url),
-            "NACK" if rejected else "",
+            rejected and f"NACK {request.error_detail.message[:200]!r}",
             request.response_nonce and f"nonce {request.response_nonce}",
             tuple(request.resource_names_subscribe if self.delta else request.resource_names),
             self.delta and request.resource_names_unsubscribe and ("unsubscribe", *request.resource_names_unsubscribe),
@@ -57,7 +61,9 @@ class StreamRecord:
             # It was sent this type unasked (S71), dropped it, and asks only now.
             del self.types[type_url]
             record = self._type(type_url)
-        record.answered(request.response_nonce, rejected=rejected)
+        # An error of before, beside the version that was sent since: Envoy took that (S19).
+        is_left_over = self._is_envoy and not self.delta and request.version_info == self._versions.get(type_url)
+        record.answered(request.response_nonce, request.error_detail.message if rejected and not is_left_over else None)
         record.take(request, unsettled)
 
     def _type(self, type_url: str) -> TypeRecord:
@@ -132,16 +138,20 @@ class StreamRecord:
             name, resource = entry.tracked_as, snapshot.get(record.type_url, entry.tracked_as)
             if not record.wants(name):
                 yield f"S41, D28: {name!r} was not asked for"
+            kept_back = record.full_set and name in record.barred
             if resource is None:
                 if not record.full_set or name not in record.held:
                     yield f"D27: {name!r} does not exist, and the client was not sent it before"
+            elif kept_back and (record.accepted is None or entry.body == body_of(record.accepted.get(name))):
+                pass  # what the client accepted last, as far as that is known, in place of what it refuses
             elif entry.body != resource.body or entry.version not in (None, resource.version):
                 yield f"{name!r} is not what the snapshot holds"
         if record.full_set:
             present = {entry.tracked_as for entry in message.entries}
             wanted = snapshot.names(record.type_url) if record.wildcard else record.names
             for name in wanted:
-                if name not in present and snapshot.get(record.type_url, name) is not None:
+                left_out = name in record.barred and record.accepted is not None and name not in record.accepted
+                if name not in present and not left_out and snapshot.get(record.type_url, name) is not None:
                     yield f"S42: {name!r} is missing, which deletes it"
         for name in message.removed:
             if snapshot.get(record.type_url, name) is not None:
@@ -149,20 +159,29 @@ class StreamRecord:
 
     def _reason(self, record: TypeRecord, message: Message, snapshot: Snapshot) -> Iterator[str]:
         """Every response has a reason: no answer to an ACK, nothing sent again after a NACK (S17, S20, D26, D30)."""
-        if not message.entries and not message.removed and not record.full_set and not record.began:
+        asked = record.began or (record.wildcard and record.answer_due)
+        if not message.entries and not message.removed and not record.full_set and not asked:
             yield "S17, S20, S44: an empty response, and nobody asked for everything"
         names = {entry.tracked_as for entry in message.entries}
         if record.full_set:
             fresh = record.due & names or record.held.keys() - names
-            if not (fresh or record.answer_due):
+            if not (fresh or record.answer_due or (record.may_repeat and self._differs(record, message))):
                 yield "S17, S20: the client was sent exactly this before, and nothing asks for it again"
         else:
-            for name in names - record.due - record.second_tries:
+            for name in names - record.due - record.tries:
                 yield f"S17, S20, D26, D30: {name!r} was sent before, and nothing asks for it again"
+            if names and not names & record.due and record.tries_left <= 0:
+                yield f"S20, D30, B1: {sorted(names)} once more, after all tries that a rejection is worth"
         for name in message.removed:
             known = name in record.held or name in record.deniable
             if not known and not (record.wildcard and name not in record.told):
                 yield f"D9, D28: {name!r} is said to be gone again, or to a client that never asked for it"
+
+    def _differs(self, record: TypeRecord, message: Message) -> bool:
+        """Whether a full set is another one than that which was sent last."""
+        return any(
+            (held := record.held.get(entry.tracked_as)) is None or held.body != entry.body for entry in message.entries
+        )
 
     def _make_order(self, record: TypeRecord, message: Message, snapshot: Snapshot) -> Iterator[str]:
         """Nothing that refers to a changed cluster goes before it, unless the client asked for it just now."""
@@ -170,15 +189,17 @@ class StreamRecord:
         if clusters is None or not clusters.requested or not clusters.due or record.asked:
             return
         late: set[str] = set()
+        # What changed and changed back needs not be sent.
+        due = {name for name in clusters.due if clusters.held.get(name) != snapshot.get(CLUSTER, name)}
         if record.type_url == ENDPOINTS:
             names = {entry.name for entry in message.entries}
-            for name in clusters.due:
+            for name in due:
                 cluster = snapshot.get(CLUSTER, name)
                 if cluster is not None and any(ref.name in names for ref in cluster.references):
                     late.add(name)
         elif record.type_url in USERS:
             used = (clusters_in(record.type_url, entry.body) for entry in message.entries)
-            late = {name for name in clusters.due.intersection(*[set().union(*used)]) if snapshot.get(CLUSTER, name)}
+            late = {name for name in due.intersection(*[set().union(*used)]) if snapshot.get(CLUSTER, name)}
         for name in sorted(late):
             yield f"S55, S60, B35, B36: cluster {name!r}, which this refers to, has changed and was not sent yet"
 
@@ -222,15 +243,22 @@ class StreamRecord:
         resources: dict[str, Resource | None] = {}
         for entry in message.entries:
             name = entry.tracked_as
-            resources[name] = snapshot.get(record.type_url, name) or record.held.get(name)
+            accepted = record.accepted or {}
+            known = (snapshot.get(record.type_url, name), record.held.get(name), accepted.get(name))
+            resources[name] = next((one for one in known if one is not None and one.body == entry.body), None)
+        self._versions[record.type_url] = message.version
         fresh = set(resources) if record.answer_due or not record.responses else record.due.intersection(resources)
-        fresh |= (record.second_tries | record.unsure).intersection(resources)
+        fresh |= (record.tries | record.unsure).intersection(resources)
         record.sent(message, resources)
         for name in fresh:
             resource = resources[name]
             for reference in resource.references if resource is not None else ():
                 if (other := self.types.get(reference.type_url)) is not None:
                     other.refer(reference.name)
+
+
+def body_of(resource: Resource | None) -> bytes | None:
+    return resource.body if resource is not None else None
 
 
 def _short(type_url: str) -> str:

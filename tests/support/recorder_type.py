@@ -12,17 +12,22 @@ from recorder_wire import Message
 
 from xds_server.xds import CLUSTER, LISTENER, SCOPED_ROUTES, Resource, Snapshot
 from xds_server.xds.group import Group
+from xds_server.xds.rejection import likely_culprits
 
 WHOLE_TYPES = frozenset({CLUSTER, LISTENER, SCOPED_ROUTES})
 """Asked for as a whole by a first request without names (S48); in SotW each response is everything (S42)."""
 
 
+MOST_TRIES = 8
+"""Responses that may follow from one rejection, without any change."""
+
+
 class Sent(NamedTuple):
     """A response, as far as its answer needs it."""
 
-    names: tuple[str, ...]
+    resources: dict[str, Resource | None]
     removed: tuple[str, ...]
-    second_try: bool
+    is_try: bool
 
 
 class TypeRecord:
@@ -55,12 +60,22 @@ class TypeRecord:
         self.responses = 0
         self.rejected: list[set[str]] = []
         """Names that were rejected together."""
-        self.second_tries: set[str] = set()
+        self.tries: set[str] = set()
+        """Rejected for another's sake, maybe: each may be sent again before it changes, but no more than so often."""
+        self.tries_left = 0
+        self.barred: set[str] = set()
+        """Rejected for its own sake: not to be sent before it changes."""
+        self.accepted: dict[str, Resource | None] | None = None
+        """Of a full set: what the client accepted last as a whole; None when that is not known."""
+        self.may_repeat = False
+        """A full set was rejected for the sake of some, so that it may be sent without them."""
         self.unsure: set[str] = set()
         """In rejected full sets since the last that was accepted: each next one may be where the client takes them."""
         self._claims: dict[str, str] = {}
         self._unsettled: frozenset[str] = frozenset()
         self._sent: dict[str, Sent] = {}
+        self._latest = ""
+        """The nonce that was sent last."""
 
     def is_held(self, snapshot: Snapshot) -> bool:
         """Whether the client holds something, and may not be told that there is nothing because nothing was ever written."""
@@ -86,9 +101,15 @@ class TypeRecord:
         self.named |= bool(names)
         if first:
             self.claimed = request.version_info
+            self.accepted = None if self.claimed else {}
         wildcard = "*" in names or (not self.named and self.type_url in WHOLE_TYPES)
         names.discard("*")
-        again = not request.response_nonce and self.responses > 0
+        # While an answer is under way it is a request that crossed it (S32).
+        again = not request.response_nonce and self.responses > 0 and self._latest not in self._sent
+        if again:  # it holds nothing any more
+            self.held.clear()
+            self.gone.clear()
+            self.accepted = {}
         began = wildcard and not self.wildcard
         added = names if again else names - self.names
         self.wildcard, self.names = wildcard, names
@@ -115,11 +136,14 @@ class TypeRecord:
             self.deniable |= dropped
             added |= dropped
         self._ask({name for name in added if self.wants(name)}, everything=began)
+        self._forget_unwanted()  # everything may have been asked for and dropped in one request
 
     def _ask(self, names: set[str], *, everything: bool) -> None:
         self.due |= names
+        self.barred -= names
         if everything and self.seen is not None:
             self.due |= set(self.seen.names(self.type_url))
+            self.barred.clear()
         self.began |= everything
         if names or everything:
             self.answer_due = self.asked = True
@@ -129,20 +153,34 @@ class TypeRecord:
             self.held = {name: held for name, held in self.held.items() if name in self.names}
             self.gone = {name: since for name, since in self.gone.items() if name in self.names}
             self.due &= self.names
-            self.second_tries &= self.names
+            self.tries &= self.names
+            self.barred &= self.names
 
-    def answered(self, nonce: str, *, rejected: bool) -> None:
-        """Note an ACK or NACK."""
+    def answered(self, nonce: str, words: str | None) -> None:
+        """Note an ACK, or a NACK with its words."""
         sent = self._sent.pop(nonce, None)
         if sent is None:
             return
-        if self.full_set:
-            self.unsure = self.unsure | set(sent.names) if rejected else set()
-        if not rejected:
+        if words is None:
+            self.unsure = set()
+            self.accepted = sent.resources if self.full_set else None
+            self.barred.difference_update(() if self.full_set else sent.resources)
             return
+        culprits = set(likely_culprits(words, tuple(sorted(sent.resources))))
         self.deniable.update(sent.removed)
-        if len(sent.names) > 1 and not sent.second_try and not self.full_set:
-            self.rejected.append(set(sent.names))
+        self.may_repeat |= bool(culprits or sent.removed)
+        blamed = culprits or (set(sent.resources) if len(sent.resources) == 1 and not self.full_set else set())
+        newest = {name for name in blamed if self.seen and self.seen.get(self.type_url, name) == sent.resources[name]}
+        self.barred |= newest if self.full_set else newest - self.due
+        if self.full_set:
+            self.unsure = self.unsure | set(sent.resources)
+            return
+        others = set(sent.resources) - self.barred
+        if others and not sent.is_try:
+            self.tries_left = MOST_TRIES
+        if not culprits and len(others) > 1:
+            self.rejected.append(others)
+        self.tries |= others
 
     # Content
 
@@ -165,6 +203,7 @@ class TypeRecord:
         past = group.past(self.type_url, self.claimed) if self.claimed and self.full_set and self.wildcard else None
         if past is not None:
             self.held = {name: past.get(self.type_url, name) for name in past.names(self.type_url)}
+            self.accepted = dict(self.held)
             self.due = set(group.difference(self.type_url, past, snapshot).changed) | (self._unsettled - {"*"})
             self.answer_due = bool(self._unsettled)
         elif self.wildcard:
@@ -199,17 +238,22 @@ class TypeRecord:
 
     def _release(self, name: str) -> None:
         """What was rejected together with `name` may be tried once more."""
+        self.barred.discard(name)
         for together in [names for names in self.rejected if name in names]:
             self.rejected.remove(together)
-            self.second_tries |= together
+            self.tries |= together - self.barred
+            self.tries_left = MOST_TRIES
 
     # Responses
 
     def sent(self, message: Message, resources: dict[str, Resource | None]) -> None:
         """Note a response; `resources`: what it holds, as the snapshot has it."""
         names = tuple(resources)
-        second_try = bool(names) and not self.due.intersection(names)
-        self._sent[message.nonce] = Sent(names, message.removed, second_try)
+        is_try = bool(names) and not self.due.intersection(names)
+        self.tries_left -= is_try and not self.full_set
+        self._sent[message.nonce] = Sent(resources, message.removed, is_try)
+        overtaken = self._sent.pop(self._latest, None) if not self.delta else None
+        self._latest = message.nonce
         while len(self._sent) > 64:
             del self._sent[next(iter(self._sent))]
         if self.full_set:
@@ -226,6 +270,9 @@ class TypeRecord:
         self.told.difference_update(names)
         self.told.update(message.removed)
         self.deniable.difference_update(names, message.removed)
-        self.second_tries.difference_update(names)
+        self.tries.difference_update(names)
+        if overtaken is not None and overtaken.is_try:  # what comes of it is not known now
+            self.tries |= set(overtaken.resources) - set(names)
+        self.may_repeat = False
         self.answer_due = self.asked = self.began = False
         self.responses += 1

@@ -171,8 +171,8 @@ class Client:
         version = "" if self.delta else response.version_info
         return self.ask(response.type_url, *names, nonce=response.nonce, version=version)
 
-    def nack(self, response: Any, *names: str, version: str = "") -> list[Any]:
-        return self.ask(response.type_url, *names, nonce=response.nonce, version=version, error="no good")
+    def nack(self, response: Any, *names: str, version: str = "", error: str = "no good") -> list[Any]:
+        return self.ask(response.type_url, *names, nonce=response.nonce, version=version, error=error)
 
     def want(self, type_url: str, *names: str) -> list[Any]:
         """Be subscribed to exactly these names of a type (none at first: to all of it)."""
@@ -194,11 +194,22 @@ class Client:
             sent += self.ack(response, *(() if self.delta else self._asked.get(response.type_url, ())))
         return sent
 
-    def reject(self, response: Any) -> list[Any]:
+    def reject(self, response: Any, error: str = "no good") -> list[Any]:
         """Refuse, and stay subscribed to the same. As Envoy does, still on the version accepted before."""
         self._nonces[response.type_url] = response.nonce
         names = () if self.delta else self._asked.get(response.type_url, ())
-        return self.nack(response, *names, version=self._versions.get(response.type_url, ""))
+        return self.nack(response, *names, version=self._versions.get(response.type_url, ""), error=error)
+
+    def reject_all(self, *responses: Any) -> list[Any]:
+        """Refuse these and whatever is sent because of that, without a word on what is wrong; returns all of the latter."""
+        sent: list[Any] = []
+        waiting = list(responses)
+        while waiting:
+            again = self.reject(waiting.pop(0))
+            sent += again
+            waiting += again
+            assert len(sent) < 50, "it never ends"
+        return sent
 
     def told(self, kind: str, type_url: str = "") -> list[Event]:
         """The events of a kind; `type_url`: of that type only."""
@@ -255,9 +266,9 @@ def check_response(response: Any) -> None:
         assert all(entry.version for entry in response.resources), "D22: every resource has a version"
 
 
-def client(kind: type[Stream[Any]], type_url: str | None = None) -> Client:
+def client(kind: type[Stream[Any]], type_url: str | None = None, **more: Any) -> Client:
     group, events = Group("g"), []
-    return Client(kind(lambda node: group, type_url=type_url, observe=events.append), group, events)
+    return Client(kind(lambda node: group, type_url=type_url, observe=events.append, **more), group, events)
 
 
 def web(*names: str, seconds: int = 1) -> list[Resource]:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from model_client import TYPES, Profile, Refusal
+from model_client import TYPES, Dislike, Profile, Refusal
 from model_world import CLUSTERS, GROUPS, NAMES, World, resource, site
 
 from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, RUNTIME, Snapshot
@@ -35,7 +35,7 @@ TYPE = st.sampled_from(TYPES)
 NODE = st.sampled_from(["n0", "n1"])
 VARIANT = st.integers(0, 3)
 BEGINNING = {CLUSTER: (), ENDPOINTS: CLUSTERS, LISTENER: (), ROUTES: ("l", "m"), RUNTIME: ("r", "missing")}
-REFUSAL = st.builds(Refusal, part=st.integers(0, 255), names_version=st.booleans())
+REFUSAL = st.builds(Refusal, part=st.integers(0, 255), names_version=st.booleans(), words=st.integers(0, 2))
 
 
 @st.composite
@@ -131,6 +131,25 @@ class Walk(RuleBasedStateMachine):
         for type_url in sorted(answered):
             self.answer(node, type_url, False)
 
+    @rule(
+        node=NODE,
+        what=st.sampled_from([(t, name) for t in (CLUSTER, ENDPOINTS, LISTENER) for name in NAMES[t]]),
+        variant=VARIANT,
+        dislike=st.builds(Dislike, names_it=st.booleans(), takes_others=st.booleans()),
+        changes=st.lists(edits(), max_size=3),
+        read=st.booleans(),
+    )
+    def turn_bad(
+        self, node: str, what: tuple[str, str], variant: int, dislike: Dislike, changes: list[Any], read: bool
+    ) -> None:
+        """A resource becomes, beside other changes, what a client can never use. `read`: which is up to date before that."""
+        if read:
+            self.accept(node)
+        self.world.dislike(node, resource(*what, variant), dislike)
+        self.change(self.world.members[node], [*changes, (*what, variant)], None)
+        if read:
+            self.accept(node)
+
     @rule(node=NODE)
     def accept(self, node: str) -> None:
         while self.world.take(node, None):
@@ -140,7 +159,8 @@ class Walk(RuleBasedStateMachine):
     @rule(node=NODE, type_url=TYPE, leftover=st.booleans())
     def answer(self, node: str, type_url: str, leftover: bool) -> None:
         if self.world.clients[node].sides[type_url].answers:
-            self.world.clients[node].answer(type_url, leftover=leftover)
+            client = self.world.clients[node]
+            client.answer(type_url, leftover=leftover and client.profile.envoy)
 
     @rule(node=NODE, type_url=TYPE, what=st.sampled_from(["sleep", "start again", "disconnect"]))
     def falter(self, node: str, type_url: str, what: str) -> None:

@@ -30,11 +30,13 @@ class TypeStatus:
     acknowledged: str = ""
     rejection: Rejection | None = None
     """The last answer, if it was a NACK; None again with the next ACK."""
+    quarantined: dict[str, str] = field(default_factory=dict)
+    """Resources that the client refuses, with its words. It is not sent them before they change, and keeps what it had."""
 
     @property
     def in_sync(self) -> bool:
-        """Whether the client acknowledged the last version that it was sent."""
-        return self.sent == self.acknowledged and self.rejection is None
+        """Whether the client acknowledged the last version that it was sent, and refuses nothing of it."""
+        return self.sent == self.acknowledged and self.rejection is None and not self.quarantined
 
 
 @dataclass(slots=True)
@@ -69,3 +71,8 @@ def _note(status: TypeStatus, event: Event) -> None:
         status.acknowledged, status.rejection = event.version, None
     elif event.kind == "rejected":
         status.rejection = Rejection(event.version, event.detail, event.names, event.culprits, event.applied)
+    elif event.kind == "quarantined":
+        status.quarantined |= dict.fromkeys(event.names, event.detail)
+    elif event.kind == "released":
+        for name in event.names:
+            status.quarantined.pop(name, None)

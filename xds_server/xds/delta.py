@@ -4,7 +4,7 @@ Rules: xDS protocol, "Incremental xDS" (conformance D1 to D33). A nonce is never
 asked for is answered, and what a returning client says that it holds is believed for whole sets only. No I/O here.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from envoy.service.discovery.v3 import discovery_pb2
@@ -32,13 +32,12 @@ class DeltaWatch(Watch):
         if "*" in subscribe:
             self.wildcard = True
             if self.cursor is not None:  # asked for, so answered, also when it was held (D7)
-                self.owed |= set(self.cursor.names(self.type_url))
-                self.must_answer = self.urgent = True
+                self._owe_anew(set(self.cursor.names(self.type_url)))
+                self.must_answer = True
         named = subscribe - {"*"}
         self.names |= named
         if named and self.cursor is not None:
-            self.urgent = True
-            self.owed |= named
+            self._owe_anew(named)
             self.asked |= named
             for name in named:
                 self.gone.pop(name, None)
@@ -48,10 +47,9 @@ class DeltaWatch(Watch):
         self.names -= dropped
         if self.wildcard and dropped and self.cursor is not None:
             # Is it still part of the whole set, or gone? The client cannot know (D11).
-            self.owed |= dropped
+            self._owe_anew(dropped)
             self.asked |= dropped
             self.gone = {name: held for name, held in self.gone.items() if name not in dropped}
-            self.urgent = True
         elif not self.wildcard:
             self.forget_unwanted()
 
@@ -98,7 +96,7 @@ class DeltaWatch(Watch):
         snapshot = group.snapshot
         assert snapshot is not None
         answer = self.must_answer
-        taken = self.take(snapshot, nonce)
+        taken = self.take(nonce)
         present = tuple(sorted(name for name in taken if snapshot.get(self.type_url, name) is not None))
         # Asked for and not there: denied at once, remembered, sent when it comes (D8).
         absent = taken.difference(present) | self._still_refused()
@@ -111,6 +109,7 @@ class DeltaWatch(Watch):
 
     def retire(self, group: Group, nonce: str) -> Response:
         assert group.snapshot is not None
+        self._repeat = False
         names = self.take_gone() | self._still_refused()
         return self._response(group, group.snapshot, nonce, (), tuple(sorted(names)))
 
@@ -121,11 +120,12 @@ class DeltaWatch(Watch):
     def _response(
         self, group: Group, snapshot: Snapshot, nonce: str, names: tuple[str, ...], removed: tuple[str, ...]
     ) -> Response:
+        resources = [resource for name in names if (resource := snapshot.get(self.type_url, name)) is not None]
         whole = len(names) > 1 and len(names) == snapshot.count(self.type_url)
         if whole:
-            frames = group.body(("delta", self.type_url), lambda: self._frames(snapshot, names))
+            frames = group.body(("delta", self.type_url), lambda: self._frames(resources))
         else:
-            frames = self._frames(snapshot, names)
+            frames = self._frames(resources)
         version = snapshot.version(self.type_url)
         payload = b"".join(
             (
@@ -137,11 +137,11 @@ class DeltaWatch(Watch):
                 self.trailer,
             )
         )
-        return Response(self.type_url, nonce, version, names, removed, payload)
+        versions = tuple(resource.version for resource in resources)
+        return Response(self.type_url, nonce, version, names, removed, payload, versions)
 
-    def _frames(self, snapshot: Snapshot, names: tuple[str, ...]) -> bytes:
-        resources = (snapshot.get(self.type_url, name) for name in names)
-        return b"".join(resource.delta_frame for resource in resources if resource is not None)
+    def _frames(self, resources: Iterable[Resource]) -> bytes:
+        return b"".join(resource.delta_frame for resource in resources)
 
 
 def _forgotten(type_url: str, name: str) -> Resource:

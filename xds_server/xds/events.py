@@ -6,7 +6,9 @@ from typing import Literal
 
 from xds_server.xds.node import Node
 
-Kind = Literal["opened", "subscribed", "sent", "oversized", "acknowledged", "rejected", "refused", "closed"]
+Kind = Literal[
+    "opened", "subscribed", "sent", "oversized", "acknowledged", "rejected", "quarantined", "released", "refused", "closed"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +26,14 @@ class Event:
     nonce: str = ""
     names: tuple[str, ...] = ()
     """subscribed: names newly asked for (``*`` is everything). sent, oversized, acknowledged, rejected: resources in the
-    response that are new to the client."""
+    response that are new to the client. quarantined: resources that this stream is not sent before they change. released:
+    those of which that is true no more."""
     removed: tuple[str, ...] = ()
     """sent: resources that the client is told to drop (delta). subscribed: names no longer asked for."""
     detail: str = ""
-    """rejected: the client's words. oversized: what will happen. refused, closed: why."""
+    """rejected, quarantined: the client's words. oversized: what will happen. refused, closed: why."""
     culprits: tuple[str, ...] = ()
-    """rejected: those of `names` that the client's words name."""
+    """rejected: the resources of the response that the client's words name."""
     size: int = 0
     """sent: bytes of the response."""
     peer: str = ""

@@ -67,6 +67,11 @@ class Group:
         types = {*old.types, *new.types}
         return {type_url: frozenset(chain(*self.difference(type_url, old, new))) for type_url in types}
 
+    def remember(self, type_url: str, snapshot: Snapshot) -> None:
+        """A client is sent this in place of the current snapshot, and may come back with its version."""
+        if self.past(type_url, snapshot.version(type_url)) is None:
+            self._past[type_url].add(snapshot, type_url)
+
     def past(self, type_url: str, version: str) -> Snapshot | None:
         """What this type was of late when it had this version, and so what a client that names the version holds of it."""
         if self.snapshot is not None and self.snapshot.version(type_url) == version:

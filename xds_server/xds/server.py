@@ -24,7 +24,7 @@ from xds_server.xds.peer import Authorize, Names, certificate_names
 from xds_server.xds.polling import Answer, NotReadyError, poll
 from xds_server.xds.services import Health, add_discovery, add_reflection
 from xds_server.xds.snapshot import Snapshot, Touched
-from xds_server.xds.stream import InvalidRequestError, RefusedError, Stream
+from xds_server.xds.stream import History, InvalidRequestError, RefusedError, Stream
 from xds_server.xds.streaming import Streaming, ending, parse, peer_address
 from xds_server.xds.tracking import Tracking
 
@@ -53,16 +53,26 @@ class DiscoveryServer:
         observe: Observer | None = None,
         identifier: str = "",
         limits: Limits | None = None,
+        history: History | None = None,
     ) -> None:
         """`authorize`: who may be which node; default: everyone is who it says it is. `observe`: see `subscribe`.
-        `identifier`: name of this server, which its clients show (Envoy: the stat `control_plane.identifier`, S12). Raises
-        TypeError for anything of another type."""
+        `identifier`: name of this server, which its clients show (Envoy: the stat `control_plane.identifier`, S12).
+
+        `history`: called with a group's name and a resource that a client refuses, gives the version before that. It is
+        asked where a full set needs one in its place and this process does not know which one the client accepted last,
+        after a restart for example; None, the default, holds such a set as it is. It must answer from memory.
+
+        Raises TypeError for anything of another type.
+        """
         require_function(group_of, "group_of")
         if authorize is not None:
             require_function(authorize, "authorize")
         require(identifier, str, "the identifier")
         if limits is not None:
             require(limits, Limits, "limits")
+        if history is not None:
+            require_function(history, "history")
+        self._history = history
         self._name_of = group_of
         self._authorize = authorize
         self._identifier = identifier
@@ -271,6 +281,7 @@ class DiscoveryServer:
             limits=self._limits,
             memory=self._memory,
             peer=peer_address(context.peer()),
+            history=self._history,
         )
         try:
             await self._streaming.serve(stream, context)

@@ -143,7 +143,11 @@ class Snapshot:
     def version(self, type_url: str) -> str:
         """The version of everything of a type: the caller's own, else a hash of all names and versions."""
         here = self._types.get(type_url, _NOTHING)
-        return here.version if here.version is not None else f"{here.digest % 2**64:016x}"
+        return here.version if here.version is not None else self.content(type_url)
+
+    def content(self, type_url: str) -> str:
+        """A hash of all names and versions of a type, whatever the caller calls it."""
+        return f"{self._types.get(type_url, _NOTHING).digest % 2**64:016x}"
 
     def __iter__(self) -> Iterator[Resource]:
         for type_url in sorted(self._types):

@@ -10,7 +10,9 @@ from typing import Any, Final
 from envoy.service.discovery.v3 import discovery_pb2
 
 from xds_server.xds.group import Group
+from xds_server.xds.last_good import LastGood, Older, nothing_older
 from xds_server.xds.ordering import FULL_SETS, LEGACY_WILDCARD
+from xds_server.xds.quarantine import MOST_TRIES
 from xds_server.xds.resource import Resource, content_version, length_delimited
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.stream import Stream
@@ -30,6 +32,10 @@ class SotwWatch(Watch):
         self.held_version = ""
         """What the client says that it holds from an earlier stream."""
         self.latest_nonce = ""
+        self.older: Older = nothing_older
+        self._last_good = LastGood(type_url)
+        self._tries = 0
+        """Full sets that were rejected in a row."""
         self._named = False
 
     def subscribe(self, names: set[str], *, again: bool) -> tuple[set[str], set[str]]:
@@ -48,14 +54,15 @@ class SotwWatch(Watch):
         if self.cursor is None:
             self.must_answer = wildcard
         elif again or added:
-            self.urgent = True
             self.must_answer |= wildcard
             asked = names if again else added - {"*"}
-            self.owed |= asked
+            self._owe_anew(asked)
             self.asked |= asked
+            if again:
+                self._last_good.start_over()
             if "*" in added or (again and wildcard):
                 everything = set(self.cursor.names(self.type_url))
-                self.owed |= everything
+                self._owe_anew(everything)
                 self.new |= everything if again else everything - held
         return added, dropped
 
@@ -67,6 +74,22 @@ class SotwWatch(Watch):
         super().follow(group)
         if not self.full_set:
             self.gone.clear()  # absence means nothing here: the resource that referred to it tells (S44)
+
+    def forget_unwanted(self) -> None:
+        super().forget_unwanted()
+        if not self.wildcard:
+            self._last_good.keep(self.names)
+
+    def _moved(self, name: str) -> None:
+        super()._moved(name)
+        self._last_good.stand_ins.pop(name, None)
+
+    def _may_lack(self, name: str) -> bool:
+        return super()._may_lack(name) and self.content(name) is None if self.full_set else super()._may_lack(name)
+
+    def content(self, name: str) -> Resource | None:
+        stand_ins = self._last_good.stand_ins
+        return stand_ins[name] if name in stand_ins else super().content(name)
 
     def _withdraw(self, name: str) -> None:
         # It may hold what it asks for by name, from the time when it asked for everything: only the set says that it is gone.
@@ -85,29 +108,29 @@ class SotwWatch(Watch):
             self.inherited = bool(self.gone)
             # Unless it rejected something since, and applied a part of it: only the whole set takes that away.
             self.must_answer = bool(self.unsettled())
+            self._last_good.begin(past, complete=not self.must_answer)
             return frozenset(past.names(self.type_url))
+        if self.full_set and self.requested and not self.held_version and not self.unsettled():
+            self._last_good.start_over()
         self.owed = set(snapshot.names(self.type_url)) if self.wildcard else set(self.names)
         self.asked = set(self.names)
         # What it holds by name may all be gone by now: absent means deleted (S42).
         self.must_answer |= self.full_set and bool(self.names and self.held_version)
         return self.names if self.held_version and not self.full_set else frozenset()
 
-    @property
-    def parks(self) -> bool:
-        return not self.full_set  # the next full set holds it anyway
-
     def make(self, group: Group, nonce: str, *, final: bool) -> Response | None:
         snapshot = group.snapshot
         assert snapshot is not None
         answer = self.must_answer
-        taken = self.take(snapshot, nonce)
+        taken = self.take(nonce)
         if final:
             answer |= bool(self.take_gone())
         names = tuple(sorted(name for name in taken if snapshot.get(self.type_url, name) is not None))
         if self.message_bytes is not None and not self.full_set:
             names, later = _fitting(names, snapshot, self.type_url, self.message_bytes)
             self.owed.update(later)
-        if not names and not answer:
+        said = self.full_set and self.wildcard and self._last_good.said(self._last_good.view(snapshot), self.gone)
+        if not answer and (said or not names):
             self.urgent = False
             return None  # nothing that was asked for exists: silence, until it does (S39)
         return self._response(group, snapshot, nonce, names)
@@ -118,6 +141,8 @@ class SotwWatch(Watch):
         return self._response(group, group.snapshot, nonce, ())
 
     def _response(self, group: Group, snapshot: Snapshot, nonce: str, changed: tuple[str, ...]) -> Response:
+        if self.full_set:
+            snapshot = self._last_good.view(snapshot)
         version = snapshot.version(self.type_url)
         if self.full_set and self.rejected:
             names = self.rejected | set(changed)
@@ -126,6 +151,8 @@ class SotwWatch(Watch):
             # What is gone goes last: until then the set still holds it, under a version of its own (S56).
             kept = (f"{name}\0{held.version}".encode() for name, held in sorted(self.gone.items()))
             version = content_version(version.encode(), *kept)
+        elif self.full_set and self._last_good.stand_ins:
+            group.remember(self.type_url, snapshot)
         whole = self.wildcard if self.full_set else len(changed) == snapshot.count(self.type_url)
         if whole or (not self.full_set and len(changed) == 1):
             key = ("sotw", self.type_url, version, *(() if whole else changed))
@@ -134,7 +161,10 @@ class SotwWatch(Watch):
             body = self._body(snapshot, version, changed)
         self.latest_nonce = nonce
         payload = b"".join((body, length_delimited(5, nonce.encode()), self.trailer))
-        return Response(self.type_url, nonce, version, changed, (), payload)
+        if self.full_set:
+            self._last_good.sent(snapshot, self.gone, changed)
+        versions = tuple(r.version for name in changed if (r := snapshot.get(self.type_url, name)) is not None)
+        return Response(self.type_url, nonce, version, changed, (), payload, versions)
 
     def _body(self, snapshot: Snapshot, version: str, changed: tuple[str, ...]) -> bytes:
         resources: list[Resource]
@@ -152,6 +182,36 @@ class SotwWatch(Watch):
                 length_delimited(4, self.type_url.encode()),
             )
         )
+
+    # Answers: a full set is rejected as a whole, and its next one holds everything again, but for what was refused.
+
+    def _suspects(self, response: Response) -> tuple[str, ...]:
+        return self._last_good.candidates() if self.full_set else response.names
+
+    def _accepted(self, response: Response) -> None:
+        if not self.full_set:
+            super()._accepted(response)
+            return
+        self.rejected = set()
+        self._tries = 0
+        self._last_good.accepted(None if self.wildcard else frozenset(self.names))
+
+    def _rejected(self, response: Response, detail: str, culprits: tuple[str, ...], *, is_left_over: bool) -> None:
+        if not self.full_set:
+            super()._rejected(response, detail, culprits, is_left_over=is_left_over)
+            return
+        assert self.cursor is not None
+        kept_back = self._last_good.refused(() if is_left_over else culprits, self.cursor, self.older)
+        for name in kept_back:
+            self.quarantine.refuse(name, detail)
+        self.rejected = self.rejected | set(response.names)
+        self._tries += 1
+        if kept_back and self._tries <= MOST_TRIES and self._lacks(self.cursor):
+            self.must_answer = True
+
+    def _lacks(self, snapshot: Snapshot) -> bool:
+        """Of a full set: whether the client may hold anything else than it should, with what stands in for what it refuses."""
+        return self._last_good.lacks(self._last_good.view(snapshot), None if self.wildcard else self.names)
 
 
 def _fitting(
@@ -175,7 +235,9 @@ class SotwStream(Stream[SotwWatch]):
     control_plane_field = 6
 
     def _watch(self, type_url: str) -> SotwWatch:
-        return SotwWatch(type_url)
+        watch = SotwWatch(type_url)
+        watch.older = self._older
+        return watch
 
     def _names_in(self, request: Any) -> int:
         return len(request.resource_names)

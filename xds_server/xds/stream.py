@@ -16,14 +16,17 @@ from xds_server.xds.limits import GRPC_MESSAGE_BYTES, Limits
 from xds_server.xds.memory import EVERYTHING, Memory
 from xds_server.xds.node import InvalidNodeError, Node, Service, Variant
 from xds_server.xds.ordering import AFTER_CLUSTERS, BREAK_WAIT, FULL_SETS, WARM_WAIT, break_order, make_order
-from xds_server.xds.rejection import likely_culprits
-from xds_server.xds.resource import CLUSTER, LISTENER, ROUTES, length_delimited
+from xds_server.xds.resource import CLUSTER, LISTENER, ROUTES, Resource, length_delimited
 from xds_server.xds.snapshot import Snapshot, Touched
 from xds_server.xds.unanswered import Response
 from xds_server.xds.watch import Watch
 
 _stream_numbers = count(1)
 W = TypeVar("W", bound=Watch)
+
+
+History = Callable[[str, Resource], Resource | None]
+"""Finds the version of a resource before the given one, in the named group; None where that is not known."""
 
 
 class InvalidRequestError(Exception):
@@ -57,11 +60,12 @@ class Stream(ABC, Generic[W]):
         limits: Limits | None = None,
         memory: Memory | None = None,
         peer: str = "",
+        history: History | None = None,
     ) -> None:
         """`group_of` decides what a node is served. `type_url`: the type of a per-type service; None on ADS.
 
         `identifier`: who answers, in every response (`control_plane.identifier`, S12).
-        `memory`: of the server, shared. `peer`: the address at the other end.
+        `memory`: of the server, shared. `peer`: the address at the other end. `history`: see `DiscoveryServer`.
         """
         self.number = next(_stream_numbers)
         self.node: Node | None = None
@@ -73,6 +77,7 @@ class Stream(ABC, Generic[W]):
         self._memory = memory if memory is not None else Memory()  # an empty one is false
         self._peer = peer
         self._awaiting = Awaiting(self.number)
+        self._history = history
         self._rescue_at: float | None = None
         # The same bytes at the end of every response.
         control_plane = length_delimited(1, identifier.encode())
@@ -120,12 +125,18 @@ class Stream(ABC, Generic[W]):
         assert self.node is not None
         watch = self._watch(type_url)
         watch.trailer = self._trailer
+        watch.leaves_errors = self.node.is_envoy
         watch.unsettled = partial(self._memory.recall, self.node.id, type_url)
         if self.node.is_grpc:
             watch.message_bytes = GRPC_MESSAGE_BYTES
         self._watches[type_url] = watch
         self._watches = dict(sorted(self._watches.items(), key=lambda item: make_order(item[0])))
         return watch
+
+    def _older(self, resource: Resource) -> Resource | None:
+        return (
+            self._history(self.group.name, resource) if self._history is not None and self.group is not None else None
+        )
 
     @property
     def _service(self) -> Service:
@@ -142,7 +153,7 @@ class Stream(ABC, Generic[W]):
 
     def _answered(self, watch: W, nonce: str, detail: str | None, version: str = "") -> None:
         """`version`: what the client says that it holds now."""
-        if (answer := watch.answer(nonce, detail)) is None:
+        if (answer := watch.answer(nonce, detail, version)) is None:
             return
         sent = answer.response
         assert self.node is not None
@@ -153,7 +164,7 @@ class Stream(ABC, Generic[W]):
             self._awaiting.accepted(sent, self.node, self._watches)
             return
         self._unsettle(watch, sent.names)
-        culprits, applied = likely_culprits(detail, sent.names), version == sent.version
+        culprits, applied = answer.culprits, version == sent.version
         self._tell("rejected", sent, detail=detail, culprits=culprits, applied=applied)
         if applied and self.node.is_envoy:  # the error is of an earlier response (S19)
             self._awaiting.accepted(sent, self.node, self._watches)
@@ -216,6 +227,7 @@ class Stream(ABC, Generic[W]):
             return None
         for watch in self._watches.values():
             watch.follow(group)
+            self._tell_refused(watch)
             if not watch.gone:
                 watch.gone_since = None
             elif watch.gone_since is None:
@@ -305,7 +317,7 @@ class Stream(ABC, Generic[W]):
 
     def _sent(self, watch: W, response: Response, now: float) -> Response:
         watch.sent(response, now)
-        self._owe_references(response)
+        self._owe_references(watch, response)
         self._tell("sent", response, size=len(response.payload))
         self._awaiting.sent(watch, response)
         if watch.message_bytes is not None and len(response.payload) > watch.message_bytes:
@@ -313,7 +325,7 @@ class Stream(ABC, Generic[W]):
             self._tell("oversized", response, detail=f"{detail} drop the stream, and come back for the same")
         return response
 
-    def _owe_references(self, response: Response) -> None:
+    def _owe_references(self, watch: W, response: Response) -> None:
         """A client that rebuilds a cluster needs its endpoints again, equal or not (S57, D13, D14).
 
         Not where there are none: told so, it would start without any, instead of keeping those that it has (D15).
@@ -322,7 +334,7 @@ class Stream(ABC, Generic[W]):
         snapshot = self.group.snapshot
         assert snapshot is not None
         for name in response.names:
-            resource = snapshot.get(response.type_url, name)
+            resource = watch.content(name)
             for type_url, there in resource.references if resource is not None else ():
                 other = self._watches.get(type_url)
                 if other is None or other.cursor is None or not other.wants(there):
@@ -335,6 +347,14 @@ class Stream(ABC, Generic[W]):
     def _subscribed(self, watch: W, added: Iterable[str], dropped: Iterable[str]) -> None:
         self._awaiting.asked(watch.type_url, added)
         self._tell("subscribed", type_url=watch.type_url, names=tuple(sorted(added)), removed=tuple(sorted(dropped)))
+
+    def _tell_refused(self, watch: W) -> None:
+        """What is kept back from this client from now on, and what is no more."""
+        released, refused = watch.quarantine.news()
+        if released:
+            self._tell("released", type_url=watch.type_url, names=released)
+        for words, names in refused.items():
+            self._tell("quarantined", type_url=watch.type_url, names=names, detail=words)
 
     def close(self, detail: str = "") -> None:
         """The transport ended the stream."""

@@ -12,6 +12,8 @@ class Response(NamedTuple):
     names: tuple[str, ...]
     removed: tuple[str, ...]
     payload: bytes
+    versions: tuple[str, ...]
+    """Of the resources that `names` names."""
 
 
 _NEVER: Final = 10.0
@@ -34,6 +36,9 @@ class Unanswered:
 
     def __len__(self) -> int:
         return len(self._sent)
+
+    def __contains__(self, nonce: str) -> bool:
+        return nonce in self._sent
 
     def names(self) -> set[str]:
         """What is in them."""

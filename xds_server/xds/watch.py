@@ -1,6 +1,6 @@
 """What one stream asked for of one type, what its client holds, and what it is still owed.
 
-The rules that both protocol variants share live here: following the snapshot, and parking what was rejected. How a request
+The rules that both protocol variants share live here: following the snapshot, and keeping back what was rejected. How a request
 is read and a response is written never does: that is `sotw` and `delta`. No I/O.
 """
 
@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from xds_server.xds.group import Group
 from xds_server.xds.ordering import answer_wait
+from xds_server.xds.quarantine import Quarantine
+from xds_server.xds.rejection import likely_culprits
 from xds_server.xds.resource import Resource
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.unanswered import Response, Unanswered
@@ -20,6 +22,8 @@ class Answer(NamedTuple):
 
     response: Response
     detail: str | None
+    culprits: tuple[str, ...] = ()
+    """What a NACK's words name."""
 
 
 class Watch(ABC):
@@ -33,6 +37,8 @@ class Watch(ABC):
         """What every response ends with."""
         self.message_bytes: int | None = None
         """The longest message that the client takes; None for any."""
+        self.leaves_errors = False
+        """An error beside the version that was sent is left over from an earlier response (S19), as it is with Envoy."""
         self.unsettled: Callable[[], frozenset[str]] = frozenset
         """Names that the client may hold from earlier streams without saying so (D20)."""
         self.wildcard = False
@@ -62,10 +68,10 @@ class Watch(ABC):
         """Names that the client may hold or not, of which nothing was said yet on this stream."""
         self.new: set[str] = set()
         """Of `owed`, what the client does not hold in any version, as far as is known."""
+        self.quarantine = Quarantine()
         self._adding = False
-        self._parked: list[set[str]] = []
-        self._second_try: set[str] = set()
-        self._second_tries: set[str] = set()
+        self._repeat = False
+        """A response was rejected for what it held: what it took away is said again at once."""
 
     @property
     @abstractmethod
@@ -102,11 +108,12 @@ class Watch(ABC):
             difference = group.difference(self.type_url, self.cursor, snapshot)
             for name in difference.changed:
                 if self.wants(name):
-                    if name in self.refused_removals:
+                    lacks = self._may_lack(name)
+                    if name in self.refused_removals or lacks:
                         self.refused_removals.discard(name)
                         self.doubtful.add(name)
                     is_held = name in self.gone and name not in self.doubtful
-                    if self.cursor.get(self.type_url, name) is None and not is_held:
+                    if lacks or (self.cursor.get(self.type_url, name) is None and not is_held):
                         self.new.add(name)
                     self.owe(name)
             for name in difference.removed:
@@ -114,22 +121,23 @@ class Watch(ABC):
         self.cursor = snapshot
 
     def owe(self, name: str) -> None:
-        """Send `name` with the next response.
-
-        What was rejected together with it gets a second try, once and in a response of its own: the client may have
-        refused it for its neighbour's sake, or the neighbour for its sake.
-        """
+        """Send `name` with the next response, refused before or not."""
         self.owed.add(name)
         self.gone.pop(name, None)
         if not self.gone:
             self.gone_since = None  # what goes next has its own time
-        self._try_neighbours_again(name)
+        self._moved(name)
 
-    def _try_neighbours_again(self, name: str) -> None:
-        for parked in [names for names in self._parked if name in names]:
-            self._parked.remove(parked)
-            self._second_try |= parked
-        self._second_try.discard(name)
+    def _owe_anew(self, names: Set[str]) -> None:
+        """The client asks for these."""
+        self.owed |= names
+        self.urgent = True
+        for name in names:
+            self._moved(name)
+
+    def _moved(self, name: str) -> None:
+        """`name` is sent anew, or gone: what was known of its rejection counts no more."""
+        self.quarantine.moved(name)
 
     def forget_unwanted(self) -> None:
         """The subscription became smaller: nothing of what left it is sent, taken away or tried again."""
@@ -137,13 +145,14 @@ class Watch(ABC):
         self.asked &= self.owed
         self.new &= self.owed
         self.gone = {name: held for name, held in self.gone.items() if self.wants(name)}
-        for names in (self.refused_removals, self.rejected, self.doubtful, self._second_try, *self._parked):
+        for names in (self.refused_removals, self.rejected, self.doubtful):
             names.intersection_update([name for name in names if self.wants(name)])
-        self._parked = [names for names in self._parked if names]
+        self.quarantine.keep(self.wants)
         self.urgent = self.urgent and self.must_make
 
     def _withdraw(self, name: str) -> None:
-        self._try_neighbours_again(name)
+        held = self.content(name)
+        self._moved(name)
         if name in self.asked:
             return  # answered as what does not exist
         self.owed.discard(name)
@@ -151,9 +160,16 @@ class Watch(ABC):
             self.new.discard(name)
             if name not in self.doubtful:
                 return  # it came and went unsent
-        held = self.cursor.get(self.type_url, name) if self.cursor is not None else None
         if held is not None and self.wants(name):
             self.gone[name] = held
+
+    def _may_lack(self, name: str) -> bool:
+        """Whether the client may hold no version of `name`, though it was sent one."""
+        return name in self.quarantine.refused
+
+    def content(self, name: str) -> Resource | None:
+        """What the client may hold of `name`."""
+        return self.cursor.get(self.type_url, name) if self.cursor is not None else None
 
     def touched_by(self, names: frozenset[str]) -> bool:
         """Whether a change of `names` concerns this watch."""
@@ -162,7 +178,7 @@ class Watch(ABC):
     @property
     def must_make(self) -> bool:
         """Whether there is something to send now."""
-        return bool(self.owed or self.must_answer or self._second_try)
+        return bool(self.owed or self.must_answer or self.quarantine.due or self._repeat)
 
     def lacks(self, names: frozenset[str] | None) -> bool:
         """Whether the client is yet to be told something of `names` (None: of anything) that it was not sent."""
@@ -170,8 +186,9 @@ class Watch(ABC):
             return self.must_make or bool(self.gone)
         return not (self.owed.isdisjoint(names) and self.gone.keys().isdisjoint(names))
 
-    def take(self, snapshot: Snapshot, nonce: str) -> set[str]:
-        """The names for the response `nonce`: what is owed, else what gets its second try."""
+    def take(self, nonce: str) -> set[str]:
+        """The names for the response `nonce`: what is owed, else what is tried again of what was rejected."""
+        self._repeat = False
         if self.owed or self.must_answer:
             names, self.owed, self.must_answer = self.owed, set(), False
             self._adding |= not self.new.isdisjoint(names)
@@ -179,11 +196,7 @@ class Watch(ABC):
             self.new.clear()
             self.doubtful -= names
             return names
-        tries, self._second_try = self._second_try, set()
-        names = {name for name in tries if self.wants(name) and snapshot.get(self.type_url, name) is not None}
-        if names:
-            self._second_tries.add(nonce)
-        return names
+        return self.quarantine.take(nonce) if self.quarantine.due else set()
 
     def take_gone(self) -> set[str]:
         """The names of all that is gone, which the client is told now."""
@@ -218,11 +231,6 @@ class Watch(ABC):
 
     # Answers
 
-    @property
-    def parks(self) -> bool:
-        """Whether a rejected response's resources have to be sent again to be had."""
-        return True
-
     def paced_until(self) -> float:
         """The time before which no further response should be sent; 0 for now."""
         return 0.0 if self.urgent else self.unanswered.paced_until()
@@ -231,29 +239,52 @@ class Watch(ABC):
         """Note that `response` was handed to the transport."""
         self.unanswered.sent(response, now, adds=self._adding)
         self._adding = self.urgent = False
+        self.quarantine.lost(self.unanswered.__contains__)
 
     def _still_gone(self, name: str) -> bool:
         """Whether a removal is to be said again: `name` was not sent since, nor is it about to be taken away anyway."""
         is_there = self.cursor is not None and self.cursor.get(self.type_url, name) is not None
         return self.wants(name) and not is_there and name not in self.gone
 
-    def answer(self, nonce: str, detail: str | None) -> Answer | None:
+    def answer(self, nonce: str, detail: str | None, version: str = "") -> Answer | None:
         """Match an ACK or NACK to its response; None for a nonce that is not waited for.
 
-        Nothing of a rejected response is sent again before some of it changes (S20, D30).
+        `version`: what the client says that it holds now. What was refused is not sent again before it changes (S20, D30);
+        what was rejected beside it is, as the client may have applied nothing of the response.
         """
         response = self.unanswered.answered(nonce)
         if response is None:
             return None
-        tried_twice = nonce in self._second_tries
-        self._second_tries.discard(nonce)
-        if not self.parks:
-            self.rejected = self.rejected | set(response.names) if detail is not None else set()
-        elif detail is not None:
-            self.refused_removals.update(name for name in response.removed if self._still_gone(name))
-            # What was sent again since, or is about to be, has an answer of its own to come.
-            later = self.owed | self.unanswered.names()
-            parked = {name for name in response.names if self.wants(name) and name not in later}
-            if not tried_twice and len(response.names) > 1 and parked:
-                self._parked.append(parked)
-        return Answer(response, detail)
+        if detail is None:
+            self._accepted(response)
+            return Answer(response, None)
+        culprits = likely_culprits(detail, self._suspects(response))
+        is_left_over = self.leaves_errors and version == response.version
+        self._rejected(response, detail, culprits, is_left_over=is_left_over)
+        return Answer(response, detail, culprits)
+
+    def _suspects(self, response: Response) -> tuple[str, ...]:
+        """What the client may refuse of a response."""
+        return response.names
+
+    def _accepted(self, response: Response) -> None:
+        self.quarantine.accepted(response.nonce, self._unchanged(response))
+
+    def _rejected(self, response: Response, detail: str, culprits: tuple[str, ...], *, is_left_over: bool) -> None:
+        self.refused_removals.update(name for name in response.removed if self._still_gone(name))
+        if is_left_over:
+            self._accepted(response)
+        elif response.names:
+            names = self._unchanged(response)
+            whole = len(names) == len(response.names)
+            self.quarantine.rejected(response.nonce, names, set(culprits), detail, whole=whole)
+            self._repeat = bool(self.refused_removals)
+
+    def _unchanged(self, response: Response) -> set[str]:
+        """The names in a response that are wanted, and of which nothing else is to be sent, or waits for an answer of its own."""
+        later = self.owed | self.unanswered.names()
+        return {
+            name
+            for name, version in zip(response.names, response.versions, strict=True)
+            if name not in later and self.wants(name) and (held := self.content(name)) and held.version == version
+        }

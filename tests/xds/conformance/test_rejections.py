@@ -54,7 +54,8 @@ def test_S20_D30_B1_what_was_rejected_is_not_sent_again_until_it_changes(stream_
         here = stream_of(type_url)
         here.publish(Snapshot.of(web("a", "b")))
         (answer,) = here.want(type_url, *("ab" if type_url == ENDPOINTS else ()))
-        assert here.reject(answer) == []
+        parts = here.reject_all(answer)
+        assert [names_of(part) for part in parts] == ([] if type_url == CLUSTER and not here.delta else [["a"], ["b"]])
         assert here.reject(answer) == []
         assert here.sent(after=3600) == []
         here.change(listener("l"), routes("r", "a"))
@@ -84,35 +85,38 @@ def test_S22_D1_a_nack_may_change_the_subscription(stream_of: Open) -> None:
     assert len(here.told("rejected")) == 1
 
 
-def test_S23_D31_what_was_rejected_beside_a_resource_gets_one_second_try_once_that_changes(stream_of: Open) -> None:
+def test_S23_D31_what_was_rejected_beside_a_resource_is_sent_without_it(stream_of: Open) -> None:
     here = stream_of(ENDPOINTS)
     here.publish(Snapshot.of(web("good", "bad", "other")))
     here.accept(*here.want(ENDPOINTS, "good", "bad", "other"))
     here.change(endpoints("good", 2), endpoints("bad", 2))
     (answer,) = here.sent()
-    assert here.reject(answer) == []
+    (part,) = here.reject(answer)
+    assert names_of(part) == ["bad"]
     here.change(endpoints("other", 2))
-    (answer,) = here.sent()
-    assert names_of(answer) == ["other"], "a neighbour that was not rejected is served on"
-    here.accept(answer)
+    assert [names_of(r) for r in here.sent()] == ([["other"]] if here.delta else []), "delta waits for no answer"
+    sent = here.reject(part)
+    sent += here.accept(*sent)
+    assert [names_of(r) for r in sent] == [["good"]] if here.delta else [["other"], ["good"]]
+    here.accept(*sent)
     here.change(endpoints("bad", 3))
-    sent = here.sent()
-    sent += here.accept(sent[0])
-    assert [names_of(r) for r in sent] == [["bad"], ["good"]]
-    # Rejected again: no third try before it changes itself.
-    here.reject(sent[1])
-    here.change(endpoints("bad", 4))
-    assert [names_of(r) for r in here.sent(after=2)] == [["bad"]]
+    (sent,) = here.sent()
+    assert names_of(sent) == ["bad"]
+    # Rejected again: no other try before it changes itself.
+    assert here.reject(sent) == []
+    here.change(endpoints("other", 4))
+    assert [names_of(r) for r in here.sent(after=2)] == [["other"]]
 
 
 def test_S23_S41_a_second_try_is_only_for_what_is_still_asked_for(stream_of: Open) -> None:
     here = stream_of(ENDPOINTS)
     here.publish(Snapshot.of(web("a", "b", "c")))
     (answer,) = here.want(ENDPOINTS, "a", "b", "c")
-    here.reject(answer)
+    (part,) = here.reject(answer)
+    assert names_of(part) == ["a"]
     here.want(ENDPOINTS, "a", "c")
     here.change(endpoints("a", 2), remove=((ENDPOINTS, "c"),))
-    sent = here.sent()
+    sent = here.sent() + here.accept(part)
     sent += [again for response in sent for again in here.accept(response)]
     assert [names_of(r) for r in sent if r.resources] == [["a"]]
     assert here.sent(after=3600) == []
@@ -132,29 +136,31 @@ def test_S20_a_whole_set_that_was_rejected_is_sent_once_when_a_part_changes(sotw
 def test_S23_D31_after_a_rejection_only_what_changes_is_sent(delta: Client) -> None:
     delta.publish(Snapshot.of(web("a", "b", "c")))
     (answer,) = delta.want(CLUSTER)
-    delta.reject(answer)
+    delta.reject_all(answer)
     delta.change(cluster("d"))
     assert [names_of(r) for r in delta.sent()] == [["d"]]
 
 
-def test_S23_rejected_resources_that_are_removed_are_forgotten(either: Client) -> None:
+def test_S23_P20_rejected_resources_that_are_removed_are_forgotten(either: Client) -> None:
     settled(either, *web("keep", "other"))
     for number in range(5):
         either.change(endpoints("keep", number + 2), endpoints("other", number + 2))
-        for response in either.sent(after=2):
-            either.nack(response, *(() if either.delta else ["keep", "other"]))
+        either.reject_all(*either.sent(after=2))
+    quarantine = either.stream._watches[ENDPOINTS].quarantine
+    assert set(quarantine.refused) == {"keep", "other"}
     either.change(remove=((ENDPOINTS, "keep"), (ENDPOINTS, "other")))
     either.sent(after=3)
-    assert either.stream._watches[ENDPOINTS]._parked == []
+    assert (quarantine.refused, quarantine.due, quarantine._cases, quarantine._held) == ({}, False, [], [])
 
 
 def test_S23_D31_what_was_rejected_beside_a_resource_is_tried_again_when_that_goes(stream_of: Open) -> None:
     here = stream_of(ENDPOINTS)
     here.publish(Snapshot.of([endpoints("good"), endpoints("bad")]))
     (answer,) = here.want(ENDPOINTS, "good", "bad")
-    assert here.reject(answer) == []
+    (part,) = here.reject(answer)
     here.change(remove=((ENDPOINTS, "bad"),))
-    assert ["good"] in [names_of(r) for r in here.sent(after=3)]
+    here.sent()
+    assert [names_of(r) for r in here.reject(part) + here.sent(after=3)] == [["good"]]
 
 
 def test_D20_a_rejected_removal_is_not_repeated_for_what_is_back(delta: Client) -> None:
@@ -176,4 +182,4 @@ def test_D20_P20_a_rejection_leaves_nothing_behind_of_what_is_not_asked_for_any_
     delta.want(ENDPOINTS)
     delta.reject(answer)
     watch = delta.stream._watches[ENDPOINTS]
-    assert (watch._parked, watch.refused_removals) == ([], set())
+    assert (watch.quarantine.refused, watch.must_make, watch.refused_removals) == ({}, False, set())
