@@ -7,15 +7,14 @@ client's own state (see `model_client`) shows whether all of that was enough.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-@@@end
-@from typing import Any
+from typing import Any
 
 from model_client import FULL_SETS, ModelClient, endpoints_of, name_in
 from model_ledger import Ledger, Said
 from model_order import Order
 from model_requests import take_note
 
-from xds_server.xds import CLUSTER, ENDPOINTS, Snapshot
+from xds_server.xds import CLUSTER, ENDPOINTS, Resource, Snapshot
 
 LATEST = 3.1
 """Seconds by which everything is sent, whatever the client does: 2 for removals, 1 for pacing."""
@@ -34,8 +33,7 @@ class Judge:
         now: float,
     ) -> None:
         self.client, self._past, self._bodies, self._opened = client, past, bodies, now
-@@@end
-@        self.delta = client.profile.delta
+        self.delta = client.profile.delta
         self.ledgers: dict[str, Ledger] = {}
         self._order = Order(self.ledgers)
         self._nonces: set[str] = set()
@@ -50,7 +48,8 @@ class Judge:
         return take_note(ledger, message)
 
     def _begin_ledger(self, type_url: str) -> Ledger:
-        ledger = self.ledgers[type_url] = Ledger(self.client.sides[type_url], self.delta)
+        side, envoy = self.client.sides[type_url], self.client.profile.envoy
+        ledger = self.ledgers[type_url] = Ledger(side, self.delta, leaves_errors=envoy)
         return ledger
 
     def close(self) -> None:
@@ -104,6 +103,9 @@ class Judge:
             full = ledger.type_url in FULL_SETS
             past = self._past(ledger.type_url, ledger.claimed) if side.wildcard and full else None
             ledger.sent = dict(past or {})
+            if past is not None or not (ledger.claimed or side.unsettled):
+                ledger.accepted = dict(past or {})
+                ledger.complete = not side.unsettled
             ledger.answer_due = side.wildcard and past is None and (full or not ledger.claimed)
             ledger.may_answer |= side.wildcard
             ledger.urgent |= side.wildcard
@@ -148,11 +150,10 @@ class Judge:
         self._nonces.add(message.nonce)
         version = message.system_version_info if self.delta else message.version_info
         said = _understand(ledger, version, *self._read(message), snapshot, self._bodies)
-@@@end
-@        _has_reason(ledger, said, snapshot)
+        _has_reason(ledger, said, snapshot)
         self._order.check(ledger, said, snapshot, now)
         if type_url == CLUSTER:
-            self._owe_endpoints(said)
+            self._owe_endpoints(said, snapshot)
         ledger.note(message.nonce, said, now)
 
     def _read(self, message: Any) -> tuple[dict[str, bytes], set[str]]:
@@ -179,20 +180,18 @@ class Judge:
         ledger.wildcard = ledger.side.wildcard = True
 
     def _owe_endpoints(self, said: Said, snapshot: Snapshot) -> None:
-@@@end
-@        ledger = self.ledgers.get(ENDPOINTS)
+        ledger = self.ledgers.get(ENDPOINTS)
         if ledger is None or not ledger.begun:
             return
         for name, body in said.bodies.items():
             if needed := endpoints_of(body):
                 ledger.may.add(needed)
+                ledger.barred.pop(needed, None)
                 if not ledger.side.wants(needed):
                     continue
                 for parked in [parked for parked in ledger.parked if needed in parked]:
-                    ledger.parked.remove(parked)
-                    ledger.may |= parked
-                    ledger.tries |= parked
-                if name in said.new:
+                    ledger.release(parked, set())
+                if name in said.new and snapshot.get(CLUSTER, name) is not None:
                     ledger.again.add(needed)  # S57, D13
                     ledger.tries.discard(needed)
 
@@ -208,10 +207,16 @@ def _second_tries(ledger: Ledger, old: Snapshot, new: Snapshot) -> None:
         moved = {name for name in parked if old.get(type_url, name) != new.get(type_url, name)}
         if any(ledger.side.wants(name) for name in moved):
             ledger.release(parked, moved)
-@@@end
-@
 
-def _understand(ledger: Ledger, bodies: dict[str, bytes], removed: set[str], snapshot: Snapshot) -> Said:
+
+def _understand(
+    ledger: Ledger,
+    version: str,
+    bodies: dict[str, bytes],
+    removed: set[str],
+    snapshot: Snapshot,
+    known: Mapping[tuple[str, str], bytes],
+) -> Said:
     """What a response means to the client, which was sent no more and no less than what exists."""
     type_url, side = ledger.type_url, ledger.side
     versions = {}
@@ -224,11 +229,13 @@ def _understand(ledger: Ledger, bodies: dict[str, bytes], removed: set[str], sna
             assert ledger.sent.get(name) is not None, f"{name!r} does not exist, and did not on this stream"
             versions[name] = ledger.sent[name]
         else:
-            assert body == resource.body, f"{name!r} is not what the snapshot says"
-            versions[name] = resource.version
+            versions[name] = _version(ledger, resource, body, known)
+    left_out: set[str] = set()
     if ledger.is_full_set:
-        due = [name for name in snapshot.names(type_url) if side.wants(name) and name not in bodies]
-        assert not due, f"S42: {due} are missing from the full set"
+        left_out = {name for name in snapshot.names(type_url) if side.wants(name) and name not in bodies}
+        for name in left_out:
+            assert name in ledger.barred, f"S42: {name!r} is missing from the full set"
+            assert name not in side.held or name in side.lost, f"S42: {name!r} is held, and left out"
         removed = {name for name in ledger.sent if side.wants(name) and name not in bodies}
     new = {name for name, version in versions.items() if ledger.sent.get(name) != version or name in ledger.asked}
     extra = versions.keys() - new
@@ -244,8 +251,7 @@ def _version(ledger: Ledger, resource: Resource, body: bytes, known: Mapping[tup
         return accepted[name]
     assert body == resource.body, f"{name!r} is not what the snapshot says"
     return resource.version
-@@@end
-@
+
 
 def _has_reason(ledger: Ledger, said: Said, snapshot: Snapshot) -> None:
     """Nothing is said that need not be said."""
@@ -253,7 +259,12 @@ def _has_reason(ledger: Ledger, said: Said, snapshot: Snapshot) -> None:
         reason = said.new or said.removed or ledger.answer_due or ledger.may_answer or not ledger.content
         assert reason, "S17, S20: a full set without a reason"
         return
-    unasked = said.versions.keys() - said.new - ledger.again - ledger.may
+    ledger.tries_left -= said.is_try
+    extra = said.versions.keys() - said.new
+    assert ledger.tries_left >= 0, f"S20, B1: {sorted(extra)} are tried for ever"
+    barred = {name for name in extra - ledger.again if ledger.barred.get(name) == said.versions[name]}
+    assert not barred, f"S20, D30: {sorted(barred)} were rejected, and did not change"
+    unasked = extra - ledger.again - ledger.may
     assert not unasked, f"S17, S20, D26: {sorted(unasked)} are sent without a reason"
     reason = said.bodies or said.removed or ledger.answer_due or ledger.may_answer
     assert reason, "an empty response without a reason"

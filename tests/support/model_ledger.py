@@ -9,7 +9,6 @@ from model_client import FULL_SETS, Side, clusters_of
 
 from xds_server.xds import ROUTES, Snapshot
 
-
 MOST_TRIES = 8
 """Responses that may follow from one rejection."""
 
@@ -18,14 +17,19 @@ class Said(NamedTuple):
     """What a response says."""
 
     version: str
-@@@end
-@    bodies: dict[str, bytes]
+    bodies: dict[str, bytes]
     versions: dict[str, str]
     new: set[str]
     """Of `bodies`, those that the client lacks or asked for."""
     removed: set[str]
-    second_try: bool
+    is_try: bool
     """It has nothing but resources that were rejected beside others."""
+    left_out: frozenset[str] = frozenset()
+    """Full sets: what exists and is not among `bodies`, as the client refused it."""
+
+    def kept_back(self, ledger: Ledger) -> set[str]:
+        """Of `new`, what stands in for a version that was refused."""
+        return {name for name in self.new if ledger.barred.get(name) not in (None, self.versions[name])}
 
 
 class Sent(NamedTuple):
@@ -38,8 +42,7 @@ class Sent(NamedTuple):
     added: frozenset[str]
     removed: frozenset[str]
     is_try: bool
-@@@end
-@    released: frozenset[str]
+    released: frozenset[str]
     """Clusters that routes in it no longer use."""
     since: float
     """SotW: since when a response of this type is not answered."""
@@ -52,6 +55,8 @@ class Ledger:
     side: Side
     """The type as the client knows it."""
     delta: bool
+    leaves_errors: bool = False
+    """The client repeats an old error beside the version that it took (S19)."""
     requested: bool = False
     begun: bool = False
     spoken: bool = False
@@ -87,8 +92,7 @@ class Ledger:
     """SotW full sets: versions last accepted as a whole; None when that is not known."""
     complete: bool = False
     """What is not among `accepted` the client does not hold."""
-@@@end
-@    may: set[str] = field(default_factory=set)
+    may: set[str] = field(default_factory=set)
     """Names that may be."""
     behind: dict[str, float] = field(default_factory=dict)
     """Names that the client should be told of, and since when."""
@@ -121,7 +125,9 @@ class Ledger:
         missing = []
         for name in sorted(wanted):
             resource, known = snapshot.get(self.type_url, name), self.sent.get(name)
-            if resource is not None:
+            if resource is not None and self.barred.get(name) == resource.version and not self.delta:
+                lacks = False
+            elif resource is not None:
                 lacks = known != resource.version or name in self.asked | self.again
             else:
                 lacks = known is not None and (self.delta or self.type_url in FULL_SETS)
@@ -138,8 +144,7 @@ class Ledger:
         self.tries_left = MOST_TRIES
 
     def unsettle(self) -> None:
-@@@end
-@        """The stream ends, with answers under way: who knows what the client took."""
+        """The stream ends, with answers under way: who knows what the client took."""
         for waiting in self.waiting.values():
             self.side.unsettled |= {"*"} if self.is_full_set else waiting.names
 
@@ -173,9 +178,15 @@ class Ledger:
             released |= frozenset().union(*(waiting.released for waiting in self.waiting.values()))
             added |= set().union(*(waiting.added for waiting in self.waiting.values()))
             since = min((waiting.since for waiting in self.waiting.values()), default=now)
+            for waiting in self.waiting.values():
+                if waiting.is_try:  # what comes of it is not known now
+                    self.may |= waiting.names
+                    self.tries |= waiting.names
             self.waiting.clear()
         names = frozenset(new if self.is_full_set else said.versions)
-        self.waiting[nonce] = Sent(names, frozenset(added), frozenset(removed), said.second_try, released, since)
+        self.waiting[nonce] = Sent(
+            said.version, names, said.versions, frozenset(added), frozenset(removed), said.is_try, released, since
+        )
 
     def _released(self, said: Said) -> frozenset[str]:
         """Clusters that routes in a response no longer use."""

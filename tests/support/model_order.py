@@ -29,17 +29,15 @@ class Order:
         """Whether a response of the ledger's type may go out now."""
         urgent = ledger.urgent or bool(ledger.asked) or ledger.answer_due
         if said.new - said.kept_back(ledger) and not urgent:
-@@@end
-@            assert RANK[ledger.type_url] >= self._rank, "B36: clusters, endpoints, listeners, routes, in this order"
+            assert RANK[ledger.type_url] >= self._rank, "B36: clusters, endpoints, listeners, routes, in this order"
             self._rank = RANK[ledger.type_url]
         if ledger.type_url == ROUTES and not urgent:
             self._routes(said, snapshot, now)
-        removed = said.removed - ledger.asked - ledger.may
+        removed = said.removed - said.left_out - ledger.asked - ledger.may
         if ledger.type_url == LISTENER and removed:
             there = {name for name in snapshot.names(LISTENER) if ledger.side.wants(name) and name not in ledger.barred}
             late = {name for name in there if name not in ledger.sent and name not in said.bodies}
-@@@end
-@            assert not late, f"a listener is removed before {sorted(late)}, which may take its place"
+            assert not late, f"a listener is removed before {sorted(late)}, which may take its place"
         if ledger.type_url == CLUSTER and removed:
             self._removal(ledger, removed, snapshot, now)
 
@@ -49,7 +47,7 @@ class Order:
         if clusters is None or not clusters.requested:
             return  # nothing waits for what was sent unasked (S71)
         for name in said.new:
-            fresh = clusters_of(said.bodies[name]) - clusters_of(routes.content.get(name, b""))
+            fresh = clusters_of(said.bodies[name]) - clusters_of(routes.content.get(name, b"")) - clusters.barred.keys()
             for used in (used for used in fresh if clusters.side.wants(used) and snapshot.get(CLUSTER, used)):
                 assert used in clusters.sent, f"S55: route {name!r} needs cluster {used!r}, which was not sent"
                 warm = not any(used in waiting.added for waiting in clusters.waiting.values())

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from model_ledger import MOST_TRIES, Ledger, Sent
-@@@end
-@
+
 
 def take_note(ledger: Ledger, message: Any) -> str:
     """Take note of a request. Returns the event that must follow, if any."""
@@ -22,6 +21,7 @@ def take_note(ledger: Ledger, message: Any) -> str:
     if side.wildcard and not wildcard:
         ledger.answer_due = ledger.begun
         ledger.may |= ledger.sent.keys()
+    _forget_refusals(ledger, message)
     for name in [name for name in ledger.sent if not side.wants(name) and name not in ledger.asked]:
         del ledger.sent[name]
     for kept in (ledger.asked, ledger.refused_removals):
@@ -41,8 +41,7 @@ def _forget_refusals(ledger: Ledger, message: Any) -> None:
 
 
 def _subscribe(ledger: Ledger, message: Any, names: frozenset[str]) -> dict[str, str]:
-@@@end
-@    """Delta, after having asked for `names`. Returns what the client says that it holds."""
+    """Delta, after having asked for `names`. Returns what the client says that it holds."""
     asked = set(message.resource_names_subscribe) - {"*"}
     dropped = set(message.resource_names_unsubscribe) - {"*"}
     if "*" in message.resource_names_subscribe:
@@ -62,6 +61,8 @@ def _name_all(ledger: Ledger, message: Any, names: frozenset[str]) -> str:
     again = not message.response_nonce and ledger.spoken and not ledger.waiting  # S30
     ledger.asked |= {*side.names, *ledger.sent} if again else side.names - names
     ledger.answer_due |= again and side.wildcard
+    if again:
+        ledger.accepted, ledger.complete = {}, True
     ledger.may_answer |= bool(side.names - names)
     return str(message.version_info)
 
@@ -75,12 +76,40 @@ def _answer(ledger: Ledger, message: Any) -> str:
         side.unsettled -= side.unsettled if full else known.names | known.removed
         _accepted(ledger, known)
         return "acknowledged"
-@@@end
-@    ledger.rejections = True
+    ledger.rejections = True
     side.unsettled |= {"*"} if full else known.names
     asked = {name for name in known.removed if ledger.wildcard or name in ledger.names}
     ledger.refused_removals |= (asked - ledger.sent.keys()) if ledger.delta else set()
-    # They may refuse one for the other's sake.
-    if len(known.names) > 1 and not known.second_try and not full:
-        ledger.parked.append(set(known.names))
+    ledger.may_answer |= bool(ledger.refused_removals)
+    if not ledger.delta and ledger.leaves_errors and message.version_info == known.version:
+        _accepted(ledger, known)  # the error is left over from before (S19)
+    else:
+        _rejected(ledger, known, message.error_detail.message)
     return "rejected"
+
+
+def _accepted(ledger: Ledger, known: Sent) -> None:
+    if ledger.is_full_set:
+        ledger.accepted, ledger.complete = dict(known.contents), True
+    else:
+        for name in known.names:
+            ledger.barred.pop(name, None)
+
+
+def _rejected(ledger: Ledger, known: Sent, words: str) -> None:
+    """What may be sent because of it: the others, again, but for what is to blame."""
+    named = {name for name in known.contents if f"'{name}' is wrong" in words}
+    if ledger.is_full_set:
+        ledger.barred |= {name: known.contents[name] for name in named}
+        ledger.may_answer |= bool(named)
+        return
+    if not named and len(known.names) == 1:
+        named = set(known.names)
+    # What is to be sent for another reason is sent all the same.
+    ledger.barred |= {name: known.contents[name] for name in named - ledger.again - ledger.may}
+    others = known.names - named
+    ledger.may |= others
+    ledger.tries |= others
+    ledger.tries_left = ledger.tries_left if known.is_try else MOST_TRIES
+    if len(others) > 1:
+        ledger.parked.append(set(others))

@@ -7,7 +7,16 @@ from typing import Literal
 from xds_server.xds.node import Node
 
 Kind = Literal[
-    "opened", "subscribed", "sent", "oversized", "acknowledged", "rejected", "quarantined", "released", "refused", "closed"
+    "opened",
+    "subscribed",
+    "sent",
+    "oversized",
+    "acknowledged",
+    "rejected",
+    "quarantined",
+    "released",
+    "refused",
+    "closed",
 ]
 
 

@@ -281,7 +281,7 @@ class Watch(ABC):
             self._repeat = bool(self.refused_removals)
 
     def _unchanged(self, response: Response) -> set[str]:
-        """The names in a response that are wanted, and of which nothing else is to be sent, or waits for an answer of its own."""
+        """The names in a response that are wanted, and of which nothing else is to be sent, nor was sent since."""
         later = self.owed | self.unanswered.names()
         return {
             name
