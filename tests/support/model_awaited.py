@@ -33,7 +33,9 @@ class Changes:
             assert told.append(outcome) is None and len(told) == 1, "told once"  # noqa: PT018
             if outcome.kind == "acknowledged" and stream.group is self._group and touched is not None:
                 for type_url in touched.keys() & stream._watches.keys():
-                    names = {name for name in touched[type_url] if self._is_news(client, type_url, name, refused)}
+                    kept_back = stream._watches[type_url].quarantine.refused  # told once, when it was rejected
+                    names = touched[type_url] - kept_back.keys()
+                    names = {name for name in names if self._is_news(client, type_url, name, refused)}
                     self._check(client, type_url, names, since)
 
         refused = {type_url: dict(side.refused) for type_url, side in client.sides.items()}

@@ -82,7 +82,8 @@ def _answer(ledger: Ledger, message: Any) -> str:
     ledger.refused_removals |= (asked - ledger.sent.keys()) if ledger.delta else set()
     ledger.may_answer |= bool(ledger.refused_removals)
     if not ledger.delta and ledger.leaves_errors and message.version_info == known.version:
-        _accepted(ledger, known)  # the error is left over from before (S19)
+        if not full:
+            _accepted(ledger, known)  # the error is left over from before (S19)
     else:
         _rejected(ledger, known, message.error_detail.message)
     return "rejected"

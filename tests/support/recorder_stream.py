@@ -63,7 +63,8 @@ class StreamRecord:
             record = self._type(type_url)
         # An error of before, beside the version that was sent since: Envoy took that (S19).
         is_left_over = self._is_envoy and not self.delta and request.version_info == self._versions.get(type_url)
-        record.answered(request.response_nonce, request.error_detail.message if rejected and not is_left_over else None)
+        words = request.error_detail.message if rejected else None
+        record.answered(request.response_nonce, words, is_left_over=is_left_over)
         record.take(request, unsettled)
 
     def _type(self, type_url: str) -> TypeRecord:

@@ -156,8 +156,8 @@ class TypeRecord:
             self.tries &= self.names
             self.barred &= self.names
 
-    def answered(self, nonce: str, words: str | None) -> None:
-        """Note an ACK, or a NACK with its words."""
+    def answered(self, nonce: str, words: str | None, *, is_left_over: bool) -> None:
+        """Note an ACK, or a NACK with its words. `is_left_over`: these are about an earlier response."""
         sent = self._sent.pop(nonce, None)
         if sent is None:
             return
@@ -165,6 +165,9 @@ class TypeRecord:
             self.unsure = set()
             self.accepted = sent.resources if self.full_set else None
             self.barred.difference_update(() if self.full_set else sent.resources)
+            return
+        if is_left_over:
+            self.unsure |= set(sent.resources) if self.full_set else set()
             return
         culprits = set(likely_culprits(words, tuple(sorted(sent.resources))))
         self.deniable.update(sent.removed)
