@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Iterator
-from copy import deepcopy
 from typing import Any
 
 import pytest
+import trustme
 from envoy_matrix import (
     AGGREGATED,
     PER_TYPE,
@@ -44,13 +44,14 @@ def rig(column: Column, backends: Backends) -> Iterator[MatrixEnvoy]:
         yield rig
 
 
-def without_its_file(rig: MatrixEnvoy, name: str, **fields: Any) -> Resource:
-    """A cluster that only Envoy's own machine can find wrong: its CA file is not there."""
-    ca = {"trusted_ca": {"filename": "/nowhere/ca.pem"}}
-    context = {"@type": TLS, "common_tls_context": {"validation_context": ca}}
-    return rig.cluster(
-        name, transport_socket={"name": "envoy.transport_sockets.tls", "typed_config": context}, **fields
-    )
+def tls_with(ca: dict[str, str]) -> dict[str, Any]:
+    """A transport socket that trusts a CA, which only Envoy's own machine can find to be missing."""
+    context = {"@type": TLS, "common_tls_context": {"validation_context": {"trusted_ca": ca}}}
+    return {"name": "envoy.transport_sockets.tls", "typed_config": context}
+
+
+def without_its_file(rig: MatrixEnvoy, name: str) -> Resource:
+    return rig.cluster(name, transport_socket=tls_with({"filename": "/nowhere/ca.pem"}))
 
 
 def timeout_of(envoy: EnvoyProcess, name: str) -> str:
@@ -91,19 +92,19 @@ def test_P22_S23_S42_D31_a_refused_change_leaves_the_last_good_version_in_use(
     rig.assert_nothing_was_waited_for("app", "other", "fresh")
 
 
-def test_P22_B33_an_envoy_that_accepts_it_is_served_the_new_version(rig: MatrixEnvoy, column: Column) -> None:
-    """The change wants a cluster of the bootstrap that one of two Envoys has."""
+def test_P22_B33_an_envoy_that_accepts_it_is_served_the_new_version(
+    rig: MatrixEnvoy, column: Column, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The change wants a CA from the environment, which one of two Envoys has."""
+    monkeypatch.setenv("CA_OF_THE_SECOND", trustme.CA().cert_pem.bytes().decode())
     bootstrap = column.bootstrap(rig.server.address)
     bootstrap["node"]["id"] = "second"
-    static = bootstrap["static_resources"]["clusters"]
-    static.append(deepcopy(static[0]) | {"name": "of-the-second"})
-    source = deepcopy(PER_TYPE[column.delta].source)
-    for service in source["api_config_source"]["grpc_services"]:
-        service["envoy_grpc"]["cluster_name"] = "of-the-second"
+    tls = tls_with({"environment_variable": "CA_OF_THE_SECOND"})
+    matches = [{"name": "tls", "match": {"tls": "yes"}, "transport_socket": tls}]  # which no endpoint says
     with EnvoyProcess(json.dumps(bootstrap), binary=column.binary) as second:
         second.wait_until(lambda: second.listener_port("public"), 10, "the second Envoy's listener")
-        app = {"eds_cluster_config": {"eds_config": source}, "connect_timeout": "7s"}
-        rig.server.change(rig.cluster("app", **app), rig.cluster("other", connect_timeout="7s"))
+        changed = rig.cluster("app", transport_socket_matches=matches, connect_timeout="7s")
+        rig.server.change(changed, rig.cluster("other", connect_timeout="7s"))
         kept_back = rig.server.wait_for("quarantined", CLUSTER)
         assert kept_back.names == ("app",)
         assert kept_back.node is not None
@@ -115,6 +116,7 @@ def test_P22_B33_an_envoy_that_accepts_it_is_served_the_new_version(rig: MatrixE
             second.wait_until(lambda name=name: timeout_of(second, name) == "7s", SOON, f"{name} on the other one")
         assert rig.send("app", 3) == {"a": 3}
         assert send(second.listener_port("public"), "app", 3) == {"a": 3}
+        assert len(rig.server.seen("rejected")) == 1
 
 
 def test_S23_D31_one_bad_assignment_among_many(rig: MatrixEnvoy, backends: Backends) -> None:
