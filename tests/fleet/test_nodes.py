@@ -7,7 +7,7 @@ import pytest
 from joined import JoinedFleet
 from scripted_client import Client, cluster, endpoints, web
 
-from xds_server.fleet import NodeStatus, TypeStatus
+from xds_server.fleet import NodeStatus, Quarantined, TypeStatus
 from xds_server.fleet import nodes as nodes_module
 from xds_server.xds import CLUSTER, ENDPOINTS, ROUTES, Snapshot
 
@@ -97,7 +97,7 @@ def test_a_rejection_stays_until_what_was_rejected_is_accepted(fleet: JoinedFlee
     fleet.publish(endpoints("web-1", 5), endpoints("b", 5))
     (answer,) = here.sent()
     fleet.now += 2
-    here.ask(
+    beside = here.ask(
         ENDPOINTS,
         *([] if delta else ["a", "b", "web-1"]),
         nonce=answer.nonce,
@@ -106,16 +106,36 @@ def test_a_rejection_stays_until_what_was_rejected_is_accepted(fleet: JoinedFlee
     )
     state = of(fleet, ENDPOINTS)
     assert (state.status, state.version_sent, state.version_acknowledged) == ("NACKED", version_of(answer), accepted)
+    assert state.quarantined == (Quarantined("web-1", "web-1: no"),)
     assert state.rejection is not None
     assert (state.rejection.version, state.rejection.message) == (version_of(answer), "web-1: no")
     assert (state.rejection.culprits, state.rejection.at.timestamp()) == (("web-1",), fleet.now)
+    here.accept(*beside)
+    assert of(fleet, ENDPOINTS).status == "NACKED", "what came beside it was accepted"
     fleet.publish(endpoints("a", 6))
     here.accept(*here.sent())
     assert of(fleet, ENDPOINTS).status == "NACKED", "another one was accepted"
     fleet.publish(endpoints("web-1", 6))
     here.accept(*here.accept(*here.sent(after=2)))
     state = of(fleet, ENDPOINTS)
-    assert (state.status, state.rejection) == ("SYNCED", None)
+    assert (state.status, state.rejection, state.quarantined) == ("SYNCED", None, ())
+
+
+def test_S42_a_full_set_that_is_accepted_with_what_stands_in_ends_no_rejection(fleet: JoinedFleet) -> None:
+    here = fleet.join(delta=False)
+    here.accept(*here.want(CLUSTER))
+    fleet.publish(cluster("a", 5))
+    (answer,) = here.sent()
+    here.accept(*here.reject(answer, "'a' is no good"))
+    state = of(fleet)
+    assert (state.status, state.quarantined) == ("NACKED", (Quarantined("a", "'a' is no good"),))
+    fleet.publish(cluster("c", 5))
+    here.accept(*here.sent())
+    assert of(fleet).status == "NACKED", "another change was accepted"
+    fleet.publish(cluster("a", 6))
+    here.accept(*here.sent())
+    state = of(fleet)
+    assert (state.status, state.rejection, state.quarantined) == ("SYNCED", None, ())
 
 
 def test_a_full_set_that_is_accepted_ends_a_rejection(fleet: JoinedFleet) -> None:

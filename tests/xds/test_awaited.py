@@ -198,11 +198,29 @@ def test_what_came_in_a_rejected_response_and_went_is_not_waited_for(either: Cli
     assert change.kinds == ["acknowledged"]
 
 
-def test_a_rejection_that_names_nobody_is_one_of_all_that_came_in_it(serving_a: Client) -> None:
-    one, other = Change(serving_a, cluster("web-1", 5)), Change(serving_a, cluster("web-2", 5))
-    serving_a.reject(*serving_a.sent())
+def test_a_rejection_of_a_full_set_that_names_nobody_is_one_of_all_that_is_new_in_it(sotw: Client) -> None:
+    settled(sotw, *web("a"))
+    one, other = Change(sotw, cluster("web-1", 5)), Change(sotw, cluster("web-2", 5))
+    sotw.reject(*sotw.sent())
     assert one.kinds == other.kinds == ["rejected"]
     assert one.outcomes[0].culprits == ()
+
+
+@pytest.mark.parametrize("bad", ["web-1", "web-3"], ids=["tried-first", "left-over"])
+def test_whom_a_rejection_that_names_nobody_is_about_is_found_out(either: Client, bad: str) -> None:
+    names = ("web-1", "web-2", "web-3", "web-4")
+    settled(either, *web(*names))
+    changes = {name: Change(either, endpoints(name, 5)) for name in names}
+    sent = either.sent()
+    while sent:
+        (answer,) = sent
+        sent = either.reject(answer, "no good") if bad in names_of(answer) else either.accept(answer)
+    assert {name: change.kinds for name, change in changes.items()} == {
+        name: ["rejected" if name == bad else "acknowledged"] for name in names
+    }
+    (outcome,) = changes[bad].outcomes
+    assert (outcome.culprits, outcome.detail, outcome.type_url) == ((bad,), "no good", ENDPOINTS)
+    assert outcome.version
 
 
 def test_a_rejection_of_what_was_sent_before_is_not_its_own(delta: Client) -> None:

@@ -6,7 +6,7 @@ Knows streams, nodes and numbers of revisions, and nothing of upstreams.
 from xds_server.fleet.fleet import Commit, Fleet, UnknownRevisionError
 from xds_server.fleet.metrics import CatalogueFigures, Metrics
 from xds_server.fleet.progress import Progress, Rejected
-from xds_server.fleet.status import NodeStatus, Rejection, Status, StreamStatus, TypeStatus
+from xds_server.fleet.status import NodeStatus, Quarantined, Rejection, Status, StreamStatus, TypeStatus
 
 __all__ = [
     "CatalogueFigures",
@@ -15,6 +15,7 @@ __all__ = [
     "Metrics",
     "NodeStatus",
     "Progress",
+    "Quarantined",
     "Rejected",
     "Rejection",
     "Status",

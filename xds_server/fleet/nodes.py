@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from xds_server.fleet.plain import kind, utc
-from xds_server.fleet.status import NodeStatus, Rejection, Status, StreamStatus, TypeStatus
+from xds_server.fleet.status import NodeStatus, Quarantined, Rejection, Status, StreamStatus, TypeStatus
 from xds_server.xds import Event, Node
 from xds_server.xds.ordering import FULL_SETS
 
@@ -15,9 +15,11 @@ MOST_DEPARTED: Final = 10_000
 """Nodes that left and are remembered."""
 REMEMBERED: Final = 3600.0
 """Seconds for which they are."""
+_MOST_QUARANTINED: Final = 100
+"""Resources of one type that a client refuses and that are told."""
 _UNDER_WAY: Final = 64
 """Responses of one type on one stream whose answers are waited for, as many as the protocol's own memory has."""
-_OF_TYPES: Final = frozenset({"subscribed", "sent", "acknowledged", "rejected"})
+_OF_TYPES: Final = frozenset({"subscribed", "sent", "acknowledged", "rejected", "quarantined", "released"})
 """Events that are about one type."""
 _WORST_FIRST: Final[tuple[Status, ...]] = ("NACKED", "STALE", "NOT SENT", "SYNCED")
 
@@ -35,12 +37,14 @@ class _Type:
     rejection: Rejection | None = None
     refused: set[str] = field(default_factory=set)
     """What the rejection is about, and was not acknowledged since."""
+    quarantined: dict[str, str] = field(default_factory=dict)
+    """What is kept back, by name, with the client's words."""
     under_way: dict[str, float] = field(default_factory=dict)
     """When responses were sent that are not answered, by nonce."""
 
     @property
     def status(self) -> Status:
-        if self.rejection is not None:
+        if self.rejection is not None or self.quarantined:
             return "NACKED"
         if self.sent_at is None:
             return "NOT SENT"
@@ -79,7 +83,19 @@ class _Type:
     def note_settled(self, event: Event) -> None:
         """Names were acknowledged, or are no longer asked for."""
         self.refused.difference_update(event.names if event.kind != "subscribed" else (), event.removed)
-        if not self.refused:
+        self._end_rejection()
+
+    def note_kept_back(self, event: Event) -> None:
+        """Names are not sent again before they change, or are no longer kept back."""
+        if event.kind == "quarantined":
+            self.quarantined |= dict.fromkeys(event.names, event.detail)
+            return
+        for name in event.names:
+            self.quarantined.pop(name, None)
+        self._end_rejection()
+
+    def _end_rejection(self) -> None:
+        if not (self.refused or self.quarantined):
             self.rejection = None
 
     def tell(self) -> TypeStatus:
@@ -93,6 +109,7 @@ class _Type:
             acknowledged_at=utc(self.acknowledged_at),
             acknowledgement_seconds=self.took,
             rejection=self.rejection,
+            quarantined=tuple(Quarantined(*each) for each in sorted(self.quarantined.items())[:_MOST_QUARANTINED]),
         )
 
 
@@ -194,6 +211,8 @@ class Nodes:
             state.note_sent(event, self._clock())
         elif event.kind == "subscribed":
             state.note_settled(event)
+        elif event.kind in ("quarantined", "released"):
+            state.note_kept_back(event)
         else:
             return state.note_answer(event, self._clock(), sotw=stream.node.variant == "sotw")
         return None

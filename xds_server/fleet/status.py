@@ -10,7 +10,7 @@ from xds_server.xds import Service, Variant
 
 Status = Literal["SYNCED", "STALE", "NACKED", "NOT SENT"]
 """SYNCED: the last response was acknowledged. STALE: it is not answered yet. NACKED: something that was rejected has not been
-acknowledged since. NOT SENT: asked for, and nothing was sent yet."""
+acknowledged since, or is kept back. NOT SENT: asked for, and nothing was sent yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,15 @@ class Rejection:
     culprits: tuple[str, ...]
     """Names of the resources that these name; empty when none can be told."""
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A resource that a client refuses. It keeps what it had, and is not sent this one again before it changes."""
+
+    name: str
+    message: str
+    """The client's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,9 @@ class TypeStatus:
     acknowledgement_seconds: float | None
     """How long the last acknowledgement took."""
     rejection: Rejection | None
-    """While the status is NACKED."""
+    """The last one, while the status is NACKED."""
+    quarantined: tuple[Quarantined, ...]
+    """What is kept back, sorted by name; the first 100."""
 
 
 @dataclass(frozen=True, slots=True)

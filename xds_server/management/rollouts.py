@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from xds_server.catalog.contents import Contents
-from xds_server.fleet import Fleet, NodeStatus, Progress, UnknownRevisionError
+from xds_server.fleet import Fleet, NodeStatus, Progress, TypeStatus, UnknownRevisionError
 from xds_server.management.blame import Blame, blame
 
 MOST: Final = 100
@@ -32,13 +32,22 @@ def degraded(fleet: Fleet, contents: Contents) -> dict[int, list[dict[str, Any]]
         if not node.connected:
             continue
         for type in node.types:
-            if type.rejection is None:
-                continue
-            for each in blame(type.type_url, type.rejection.culprits, type.rejection.message, contents):
-                number = contents.records[each.kind, each.name].held.revision
-                known = found.setdefault(number, [])
-                if len(known) < MOST:
-                    known.append({"node": node.id, **_blamed(each), "detail": type.rejection.message.strip()})
+            for words, culprits in _refusals(type).items():
+                for each in blame(type.type_url, tuple(culprits), words, contents):
+                    number = contents.records[each.kind, each.name].held.revision
+                    known = found.setdefault(number, [])
+                    if len(known) < MOST:
+                        known.append({"node": node.id, **_blamed(each), "detail": words.strip()})
+    return found
+
+
+def _refusals(type: TypeStatus) -> dict[str, list[str]]:
+    """By an Envoy's words, the resources that it refuses, as far as they are known."""
+    found: dict[str, list[str]] = {}
+    for each in type.quarantined:
+        found.setdefault(each.message, []).append(each.name)
+    if type.rejection is not None:
+        found.setdefault(type.rejection.message, [*type.rejection.culprits])
     return found
 
 

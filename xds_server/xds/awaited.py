@@ -37,7 +37,7 @@ class Outcome:
     detail: str = ""
     """rejected: the client's words."""
     culprits: tuple[str, ...] = ()
-    """rejected: the resources that these name; empty when none can be told."""
+    """rejected: the resources that these name, or that were found out to be refused; empty when none can be told."""
 
 
 Tell = Callable[[Outcome], None]
@@ -55,6 +55,8 @@ class _Open:
     """All of the change was sent."""
     refused: set[str] = field(default_factory=set)
     """Names of the change that came in a rejected response, and were not sent again since."""
+    version: str = ""
+    """Of that response."""
 
 
 class Awaited:
@@ -114,24 +116,29 @@ class Awaited:
         if here.is_complete:
             del self._open[response.type_url]
 
-    def rejected(self, response: Response, culprits: tuple[str, ...]) -> bool:
-        """A response was rejected: returns whether that rejects this change.
+    def rejected(self, response: Response, blamed: Set[str]) -> bool:
+        """A response was rejected for the sake of `blamed`: returns whether that rejects this change.
 
-        Where the client's words name others that came in the same response it does not. What came with them has to be sent once
+        Where others are to blame, or it is yet to be found out who is, it does not. What came with them has to be sent once
         more, and may yet be accepted.
         """
         if int(response.nonce) <= self._after:
             return False
         here, names = self._open.get(response.type_url), self._names(response.type_url)
-        blamed = culprits or (*response.names, *response.removed)
-        if names is _ANY or not names.isdisjoint(blamed):
+        if blamed and (names is _ANY or not names.isdisjoint(blamed)):
             return True
         if here is None:
             return False
-        here.refused |= names.intersection(response.names)
+        here.refused |= set(response.names) if names is _ANY else names.intersection(response.names)
+        here.version = response.version
         here.is_complete = here.is_complete and not here.refused
         # One without names takes something away.
-        return not blamed and 0 < here.last <= int(response.nonce)
+        return not (response.names or response.removed) and 0 < here.last <= int(response.nonce)
+
+    def kept_back(self, type_url: str, names: Set[str]) -> str | None:
+        """Of what was refused with others, `names` are to blame: the version that had them where they are of this change."""
+        here = self._open.get(type_url)
+        return here.version if here is not None and not here.refused.isdisjoint(names) else None
 
     def nothing_more(self, watches: Mapping[str, Watch]) -> None:
         """All that there is to say now was said: what was not sent by now needs not be."""
@@ -189,20 +196,36 @@ class Awaiting:
             change.accepted(response)
         self._tell_settled(node, watches)
 
-    def rejected(self, response: Response, node: Node, detail: str, culprits: tuple[str, ...]) -> None:
-        """A response was rejected."""
-        for change in [change for change in self._changes if change.rejected(response, culprits)]:
-            del self._changes[change]
-            outcome = Outcome(
+    def rejected(
+        self, response: Response, node: Node, detail: str, culprits: tuple[str, ...], blamed: Iterable[str]
+    ) -> None:
+        """A response was rejected. `blamed`: for the sake of these; none while that is looked into."""
+        names = frozenset(blamed)
+        for change in [change for change in self._changes if change.rejected(response, names)]:
+            self._reject(change, node, response.type_url, response.version, detail, culprits)
+
+    def kept_back(self, node: Node, type_url: str, names: tuple[str, ...], detail: str) -> None:
+        """It was found out that the client refuses `names`."""
+        found = [(change, change.kept_back(type_url, frozenset(names))) for change in self._changes]
+        for change, version in found:
+            if version is not None:
+                self._reject(change, node, type_url, version, detail, names)
+
+    def _reject(
+        self, change: Awaited, node: Node, type_url: str, version: str, detail: str, culprits: tuple[str, ...]
+    ) -> None:
+        del self._changes[change]
+        change.tell(
+            Outcome(
                 "rejected",
                 self._stream,
                 node,
-                type_url=response.type_url,
-                version=response.version,
+                type_url=type_url,
+                version=version,
                 detail=detail,
                 culprits=culprits,
             )
-            change.tell(outcome)
+        )
 
     def nothing_more(self, node: Node | None, watches: Mapping[str, Watch]) -> None:
         """All that there is to say now was said."""

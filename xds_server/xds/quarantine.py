@@ -5,7 +5,7 @@ its words name the culprit, the others are sent again without it. Where they do 
 what is accepted is good, what is rejected alone is not. No more than `MOST_TRIES` responses follow from one rejection.
 """
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
 from typing import Final
 
 MOST_TRIES: Final = 8
@@ -58,6 +58,10 @@ class Quarantine:
     def due(self) -> bool:
         """Whether there is something to try now."""
         return bool(self._cases) and self._under_way is None
+
+    def looks_into(self, names: Iterable[str]) -> bool:
+        """Whether any of `names` is yet to be tried again."""
+        return any(not case.names.isdisjoint(names) for case in self._open())
 
     def take(self, nonce: str) -> set[str]:
         """What the response `nonce` is to try."""

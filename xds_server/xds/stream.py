@@ -162,6 +162,7 @@ class Stream(ABC, Generic[W]):
             self._memory.settle(self.node.id, watch.type_url, settled)
             self._tell("acknowledged", sent)
             self._awaiting.accepted(sent, self.node, self._watches)
+            self._tell_refused(watch)
             return
         self._unsettle(watch, sent.names)
         culprits, applied = answer.culprits, version == sent.version
@@ -169,7 +170,11 @@ class Stream(ABC, Generic[W]):
         if applied and self.node.is_envoy:  # the error is of an earlier response (S19)
             self._awaiting.accepted(sent, self.node, self._watches)
         else:
-            self._awaiting.rejected(sent, self.node, detail, culprits)
+            culprits = culprits or tuple(sorted(watch.quarantine.refused.keys() & set(sent.names)))
+            is_clear = culprits or watch.quarantine.looks_into(sent.names)
+            blamed = culprits if is_clear else (*sent.names, *sent.removed)
+            self._awaiting.rejected(sent, self.node, detail, culprits, blamed)
+        self._tell_refused(watch)
 
     def _is_full_set(self, watch: W) -> bool:
         return self.variant == "sotw" and watch.type_url in FULL_SETS
@@ -355,6 +360,8 @@ class Stream(ABC, Generic[W]):
             self._tell("released", type_url=watch.type_url, names=released)
         for words, names in refused.items():
             self._tell("quarantined", type_url=watch.type_url, names=names, detail=words)
+            assert self.node is not None
+            self._awaiting.kept_back(self.node, watch.type_url, names, words)
 
     def close(self, detail: str = "") -> None:
         """The transport ended the stream."""

@@ -69,8 +69,10 @@ def bad_cluster(rig: MatrixEnvoy, how: str) -> Resource:
 
 @pytest.mark.parametrize("how", [*HOW, LATE])
 def test_S13_S20_S23_D30_B1_a_rejected_cluster(rig: MatrixEnvoy, backends: Backends, how: str) -> None:
-    # Envoy says nothing of what it finds while clusters are warming before it is sent something else (S24).
-    with rejected_once(rig, CLUSTER, said=how != LATE):
+    # Envoy says nothing of what it finds while clusters are warming before it is sent something else (S24). Of a full set, its
+    # words for what breaks the rules of a field do not tell who did: that set is held.
+    is_held = how == "by-field-rules" and not rig.column.delta
+    with rejected_once(rig, CLUSTER, said=how != LATE, event="rejected" if is_held else "quarantined"):
         fresh = rig.cluster("fresh"), endpoints("fresh", backends["b"])
         rig.server.change(bad_cluster(rig, how), *fresh, endpoints("bad", backends["b"]))
     with nothing_sent(rig, CLUSTER, "bad"):
@@ -100,15 +102,14 @@ def test_S24_a_rejected_cluster_and_a_removed_one(rig: MatrixEnvoy, backends: Ba
 
 def test_S13_S20_D30_B33_a_rejected_listener(rig: MatrixEnvoy, backends: Backends) -> None:
     with rejected_once(rig, LISTENER):
-        rig.server.change(bad_listener(rig), rig.listener("fresh"))
+        rig.server.change(bad_listener(rig), rig.listener("fresh"), routes_to({}, "fresh"))
     with nothing_sent(rig, LISTENER, "bad"):
         others_go_on(rig, backends, LISTENER)
     rig.wait_until(lambda: rig.envoy.listener_port("fresh"), "what came beside it")
     if rig.column != REST:
         assert rig.server.seen("quarantined", LISTENER)[-1].names == ("bad",)
-    rig.server.change(rig.listener("bad"), routes_to({}, "bad"), routes_to({}, "fresh"))
-    for name in ("bad", "fresh"):
-        rig.wait_until(lambda name=name: rig.envoy.listener_port(name), f"listener {name}")
+    rig.server.change(rig.listener("bad"), routes_to({}, "bad"))
+    rig.wait_until(lambda: rig.envoy.listener_port("bad"), "what was bad")
     assert_settled(rig, LISTENER)
 
 
@@ -192,13 +193,13 @@ def sent_once(rig: MatrixEnvoy, type_url: str) -> Iterator[None]:
 
 
 @contextmanager
-def rejected_once(rig: MatrixEnvoy, type_url: str, *, said: bool = True) -> Iterator[None]:
+def rejected_once(rig: MatrixEnvoy, type_url: str, *, said: bool = True, event: str = "quarantined") -> Iterator[None]:
     """`said`: Envoy tells the server, too, which finds out what it is about. Pollers never do (V18)."""
-    refused, seen = rig.rejected(type_url), len(rig.server.seen("quarantined", type_url))
+    refused, seen = rig.rejected(type_url), len(rig.server.seen(event, type_url))
     yield
     rig.wait_until(lambda: rig.rejected(type_url) > refused, "a rejection")
     if said and rig.column != REST:
-        rig.server.wait_until(lambda: len(rig.server.seen("quarantined", type_url)) > seen, "what it is about")
+        rig.server.wait_until(lambda: len(rig.server.seen(event, type_url)) > seen, "what it is about")
 
 
 @contextmanager

@@ -83,7 +83,7 @@ class NodeStream(_message.Message):
     def __init__(self, stream: _Optional[int] = ..., peer: _Optional[str] = ..., service: _Optional[str] = ..., variant: _Optional[str] = ..., connected_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., types: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class NodeType(_message.Message):
-    __slots__ = ("type_url", "status", "version_sent", "version_acknowledged", "sent_at", "acknowledged_at", "acknowledgement_seconds", "rejection")
+    __slots__ = ("type_url", "status", "version_sent", "version_acknowledged", "sent_at", "acknowledged_at", "acknowledgement_seconds", "rejection", "quarantined")
     TYPE_URL_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     VERSION_SENT_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +92,7 @@ class NodeType(_message.Message):
     ACKNOWLEDGED_AT_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGEMENT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     REJECTION_FIELD_NUMBER: _ClassVar[int]
+    QUARANTINED_FIELD_NUMBER: _ClassVar[int]
     type_url: str
     status: str
     version_sent: str
@@ -100,7 +101,16 @@ class NodeType(_message.Message):
     acknowledged_at: _timestamp_pb2.Timestamp
     acknowledgement_seconds: float
     rejection: NodeRejection
-    def __init__(self, type_url: _Optional[str] = ..., status: _Optional[str] = ..., version_sent: _Optional[str] = ..., version_acknowledged: _Optional[str] = ..., sent_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., acknowledged_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., acknowledgement_seconds: _Optional[float] = ..., rejection: _Optional[_Union[NodeRejection, _Mapping]] = ...) -> None: ...
+    quarantined: _containers.RepeatedCompositeFieldContainer[NodeQuarantined]
+    def __init__(self, type_url: _Optional[str] = ..., status: _Optional[str] = ..., version_sent: _Optional[str] = ..., version_acknowledged: _Optional[str] = ..., sent_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., acknowledged_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., acknowledgement_seconds: _Optional[float] = ..., rejection: _Optional[_Union[NodeRejection, _Mapping]] = ..., quarantined: _Optional[_Iterable[_Union[NodeQuarantined, _Mapping]]] = ...) -> None: ...
+
+class NodeQuarantined(_message.Message):
+    __slots__ = ("name", "message")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    message: str
+    def __init__(self, name: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class NodeRejection(_message.Message):
     __slots__ = ("version", "message", "culprits", "at")
