@@ -3,17 +3,21 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+import trustme
 from rig import free_port, target
 
 from xds_server.bootstrap import Bootstrap, render
 from xds_server.testing import Backends, EnvoyProcess, XdsServerProcess, send
 
 pytestmark = pytest.mark.envoy
+ONLY_TWO_HAS = "CA_OF_TWO"
+"""An environment variable."""
 AT_ONCE = {"common_lb_config": {"update_merge_window": "0s"}}
 
 
@@ -35,16 +39,21 @@ class Fleet:
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
-    with XdsServerProcess() as server, httpx.Client(base_url=f"http://{server.http_address}", timeout=30) as api:
+    with ExitStack() as started:
+        server = started.enter_context(XdsServerProcess())
+        api = started.enter_context(httpx.Client(base_url=f"http://{server.http_address}", timeout=30))
         gateway = {"name": "public", "address": "127.0.0.1", "port": free_port()}
         assert api.post("/v1/apply", json={"gateways": [gateway]}).is_success
         here = Bootstrap(node_id="one", node_cluster="tests", xds_address=server.xds_address)
         # The other one has a listener of its own, so that they need not share a port.
         there = replace(here, node_id="two", static_listener=0, static_listener_address="127.0.0.1")
-        with EnvoyProcess(render(here)) as one, EnvoyProcess(render(there)) as two:
-            one.wait_until(lambda: one.listener_port("public"), 10, "the listener")
-            two.wait_until(lambda: len(api.get("/v1/nodes").json()["nodes"]) == 2, 10, "its node")
-            yield Fleet(api, {"one": one, "two": two}, server, one.listener_port("public"))
+        one = started.enter_context(EnvoyProcess(render(here)))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(ONLY_TWO_HAS, trustme.CA().cert_pem.bytes().decode())
+            two = started.enter_context(EnvoyProcess(render(there)))
+        one.wait_until(lambda: one.listener_port("public"), 10, "the listener")
+        two.wait_until(lambda: len(api.get("/v1/nodes").json()["nodes"]) == 2, 10, "its node")
+        yield Fleet(api, {"one": one, "two": two}, server, one.listener_port("public"))
 
 
 @pytest.fixture
@@ -125,6 +134,54 @@ def test_a_rejection_names_the_definition_and_the_field_and_the_revision_is_degr
     assert mended["wait"]["ok"], mended
     assert degraded() == set()
     assert fleet.api.get("/v1/nodes/one").json()["types"]["Secret"]["status"] == "SYNCED"
+
+
+def test_P22_what_one_envoy_refuses_is_kept_back_from_it_alone(fleet: Fleet, backends: Any) -> None:
+    a, b = backends
+    kept, beside = ({"name": name, "targets": [target(a)], "envoy": AT_ONCE} for name in ("kept", "beside"))
+    before = fleet.apply(kept, beside)["revision"]
+    one, two = fleet.envoys.values()
+    one.wait_until(lambda: send(fleet.port, "kept", 1) == {"a": 1}, 10, "a route")
+    tls = {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "common_tls_context": {"validation_context": {"trusted_ca": {"environment_variable": ONLY_TWO_HAS}}},
+    }
+    socket = {"name": "envoy.transport_sockets.tls", "typed_config": tls}
+    matches = [{"name": "none-of-its-targets", "match": {"tls": "yes"}, "transport_socket": socket}]
+    changed = {"connect_timeout": "3s", "envoy": {**AT_ONCE, "transport_socket_matches": matches}}
+    made = fleet.apply({**kept, **changed}, {**beside, "connect_timeout": "3s"})
+    assert not made["wait"]["ok"]
+    assert [rejected["node"] for rejected in made["wait"]["rejected"]] == ["one"]
+    assert [blamed["name"] for blamed in made["wait"]["rejected"][0]["upstreams"]] == ["kept"]
+    for envoy, name in ((one, "beside"), (two, "kept"), (two, "beside")):
+        envoy.wait_until(lambda e=envoy, n=name: timeout_of(e, n) == "3s", 10, f"the change of {name}")
+    assert timeout_of(one, "kept") == "5s"
+    # Its targets change all the same, and the revision stays degraded.
+    assert fleet.apply({**kept, **changed, "targets": [target(b)]})["wait"]["ok"]
+    for envoy in (one, two):
+        envoy.wait_for_endpoints("kept", {b.address: "HEALTHY"})
+    assert send(fleet.port, "kept", 5) == {"b": 5}
+    node = fleet.api.get("/v1/nodes/one").json()
+    (kept_back,) = node["types"]["Cluster"]["quarantined"]
+    assert (node["status"], kept_back["name"]) == ("NACKED", "kept")
+    assert ONLY_TWO_HAS in kept_back["message"]
+    assert fleet.api.get("/v1/nodes/two").json()["status"] == "SYNCED"
+    newest = fleet.api.get("/v1/revisions").json()["revisions"][0]["revision"]
+    assert {(each["node"], each["name"]) for each in fleet.revision(newest)["degraded"]} == {("one", "kept")}
+    assert fleet.server.wait_for_event("xds.quarantined")["node"] == "one"
+    rolled = fleet.api.post(f"/v1/revisions/{before}/rollback", params={"wait": "100%", "timeout": "10s"}).json()
+    assert rolled["wait"]["ok"], rolled
+    assert fleet.api.get("/v1/nodes/one").json()["status"] == "SYNCED"
+    assert fleet.revision(newest)["degraded"] == []
+    for envoy in (one, two):
+        envoy.wait_until(lambda e=envoy: timeout_of(e, "kept") == "5s", 10, "what was before")
+
+
+def timeout_of(envoy: EnvoyProcess, name: str) -> str:
+    active = {
+        entry["cluster"]["name"]: entry["cluster"] for entry in envoy.config_dump("dynamic_active_clusters")["configs"]
+    }
+    return str(active[name].get("connect_timeout"))
 
 
 def test_a_preview_names_who_would_be_touched(fleet: Fleet, backends: Any) -> None:
