@@ -13,6 +13,7 @@ import structlog
 from xds_server import __version__
 from xds_server.catalog.catalog import Catalog, Delivery
 from xds_server.catalog.contents import Contents
+from xds_server.catalog.earlier import earlier
 from xds_server.catalog.following import follow
 from xds_server.catalog.guard import Guard
 from xds_server.catalog.reading import FileReading
@@ -72,6 +73,7 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
         limits=limits,
         secrets=settings.secrets_dir,
         authorize=node_rule(settings, settings.http_address),
+        history=lambda key: earlier(catalog, key),
     )
     publisher.server.subscribe(lambda event: log_event(event, catalog.contents))
 

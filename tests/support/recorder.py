@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 from recorder_stream import StreamRecord
 
+from xds_server.xds import Resource
 from xds_server.xds.delta import DeltaStream
 from xds_server.xds.stream import Stream
 from xds_server.xds.unanswered import Response
@@ -36,7 +37,7 @@ def install() -> None:
     """Wrap `Stream`. Calling it again does nothing."""
     if getattr(Stream, "recorded", False):
         return
-    receive, respond, move = Stream.receive, Stream.respond, Stream.move
+    receive, respond, move, found = Stream.receive, Stream.respond, Stream.move, Stream.found
 
     def recorded_receive(self: Stream[Any], request: Any) -> None:
         receive(self, request)
@@ -64,7 +65,12 @@ def install() -> None:
         _record(self).note("moves to group", group.name or "''")
         move(self, group)
 
-    for wrapped in (recorded_receive, recorded_respond, recorded_move):
+    def recorded_found(self: Stream[Any], refused: Resource, older: Resource) -> None:
+        with _safely(self):
+            _record(self).found(refused, older)
+        found(self, refused, older)
+
+    for wrapped in (recorded_receive, recorded_respond, recorded_move, recorded_found):
         setattr(Stream, wrapped.__name__.removeprefix("recorded_"), wrapped)
     Stream.recorded = True  # type: ignore[attr-defined]
 

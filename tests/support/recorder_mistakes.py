@@ -181,8 +181,8 @@ def stands_in_with_another(patch: Patch) -> None:
 def stands_in_with(patch: Patch, what: Callable[[str], Resource | None]) -> None:
     refused = LastGood.refused
 
-    def and_replaces(self: LastGood, culprits: Any, current: Snapshot, older: Any) -> list[str]:
-        replaced = refused(self, culprits, current, older)
+    def and_replaces(self: LastGood, culprits: Any, current: Snapshot) -> list[str]:
+        replaced = refused(self, culprits, current)
         self.stand_ins |= {name: what(name) for name in replaced}
         return replaced
 

@@ -67,6 +67,12 @@ class StreamRecord:
         record.answered(request.response_nonce, words, is_left_over=is_left_over)
         record.take(request, unsettled)
 
+    def found(self, refused: Resource, older: Resource) -> None:
+        """The history says what `refused` was before."""
+        record = self._type(refused.type_url)
+        record.older[refused.name] = older
+        record.may_repeat = True
+
     def _type(self, type_url: str) -> TypeRecord:
         record = self.types.get(type_url)
         if record is None:
@@ -245,7 +251,9 @@ class StreamRecord:
         for entry in message.entries:
             name = entry.tracked_as
             accepted = record.accepted or {}
-            known = (snapshot.get(record.type_url, name), record.held.get(name), accepted.get(name))
+            known = (
+                snapshot.get(record.type_url, name), record.held.get(name), accepted.get(name), record.older.get(name)
+            )  # fmt: skip
             resources[name] = next((one for one in known if one is not None and one.body == entry.body), None)
         self._versions[record.type_url] = message.version
         fresh = set(resources) if record.answer_due or not record.responses else record.due.intersection(resources)

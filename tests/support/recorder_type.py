@@ -67,6 +67,8 @@ class TypeRecord:
         """Rejected for its own sake: not to be sent before it changes."""
         self.accepted: dict[str, Resource | None] | None = None
         """Of a full set: what the client accepted last as a whole; None when that is not known."""
+        self.older: dict[str, Resource] = {}
+        """What the history says of what was refused when `accepted` was not known."""
         self.may_repeat = False
         """A full set was rejected for the sake of some, so that it may be sent without them."""
         self.unsure: set[str] = set()

@@ -21,6 +21,7 @@ from xds_server.catalog.changes import Change
 from xds_server.delivery.audience import EVERYONE, NodeGroup
 from xds_server.delivery.compiled import Compiled, decoded
 from xds_server.delivery.compiling import Results, compile_all
+from xds_server.delivery.earlier import History, earlier
 from xds_server.delivery.effects import Effects, effects
 from xds_server.delivery.in_force import Definition, InForce, Key, hosts_of, secrets_of
 from xds_server.delivery.moments import Clock, Input, Moments
@@ -70,10 +71,17 @@ class Publisher:
         clock: Clock | None = None,
         secrets: Path | None = None,
         authorize: Authorize | None = None,
+        history: History | None = None,
     ) -> None:
         """`identifier`, `limits`, `authorize`: of the `DiscoveryServer`. `secrets`: directory of those that definitions
-        name."""
-        self.server = DiscoveryServer(self._group_of, authorize=authorize, identifier=identifier, limits=limits)
+        name. `history`: where to look for what was served before this process began."""
+
+        async def look_back(group: str, refused: Resource) -> Resource | None:
+            return await earlier(refused, self._groups[group], history, self.secrets) if history is not None else None
+
+        self.server = DiscoveryServer(
+            self._group_of, authorize=authorize, identifier=identifier, limits=limits, history=look_back
+        )
         self.fleet = Fleet(self.server)
         self.resolver = Resolver(self._resolved, lookup)
         self.moments = Moments(self._due, clock)

@@ -24,10 +24,12 @@ def require_type_url(value: Any) -> None:
         raise ValueError(f"{value!r} is no type URL: write type.googleapis.com/ before the name of a message")
 
 
-def require_function(value: Any, what: str) -> None:
-    """Raises TypeError for what cannot be called, and for what would have to be awaited."""
+def require_function(value: Any, what: str, *, is_awaited: bool = False) -> None:
+    """Raises TypeError for what cannot be called, and unless `is_awaited` for what would have to be awaited."""
     if not callable(value):
         raise TypeError(f"{what} must be a function, is {_described(value)}")
+    if is_awaited:
+        return
     if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004
         raise TypeError(f"{what} must be a plain function, is async: nobody would await it")
 

@@ -5,18 +5,10 @@ be kept back only where it is known what the client holds in its place. Snapshot
 the last accepted one costs little.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 
 from xds_server.xds.resource import Resource
 from xds_server.xds.snapshot import Snapshot
-
-Older = Callable[[Resource], Resource | None]
-"""Finds what a resource was before; None where that is not known."""
-
-
-def nothing_older(refused: Resource) -> Resource | None:
-    """There is no history."""
-    return None
 
 
 class LastGood:
@@ -25,6 +17,8 @@ class LastGood:
     def __init__(self, type_url: str) -> None:
         self.stand_ins: dict[str, Resource | None] = {}
         """For what the client refuses: the version that it holds, or None where it holds none."""
+        self.missing: dict[str, Resource] = {}
+        """What the client refuses and nothing stands in for, as it is not known what the client holds."""
         self._type_url = type_url
         self._accepted: Snapshot | None = None
         """The last set that was accepted as a whole; None when that is not known."""
@@ -46,6 +40,7 @@ class LastGood:
     def start_over(self) -> None:
         """The client holds nothing."""
         self.stand_ins.clear()
+        self.missing.clear()
         self._unproven.clear()
         self._sent = None
         self.begin(Snapshot.of(), complete=True)
@@ -74,14 +69,20 @@ class LastGood:
         if self._sent is not None:
             self._accepted, self._names, self._complete = self._sent[0], names, True
             self._sent = None
+        self.missing.clear()
         self._unproven.clear()
+
+    def forget(self, name: str) -> None:
+        """`name` changed, or is gone: the client may take it now."""
+        self.stand_ins.pop(name, None)
+        self.missing.pop(name, None)
 
     def candidates(self) -> tuple[str, ...]:
         """What the client may mean when it refuses the last response: all that it has not accepted yet."""
         new = self._sent[1] if self._sent is not None else ()
         return tuple(sorted({*new, *self._unproven, *self.stand_ins}))
 
-    def refused(self, culprits: Iterable[str], current: Snapshot, older: Older) -> list[str]:
+    def refused(self, culprits: Iterable[str], current: Snapshot) -> list[str]:
         """The last response was rejected for the sake of `culprits`. Returns those that have a stand-in from now on."""
         if self._sent is None:
             return []
@@ -94,15 +95,24 @@ class LastGood:
                 continue
             held = self._accepted.get(self._type_url, name) if self._accepted and self._asked_for(name) else None
             if held is None and (not self._complete or self._unproven.get(name, set()) - {resource.version}):
-                held = older(resource)
-                if held is None:
-                    continue  # it may hold one, and absence would delete that
-            if held != resource:
-                self.stand_ins[name] = held
+                self.missing[name] = resource  # it may hold one, and absence would delete that
+            elif held != resource:
+                self._replace(resource, held)
                 replaced.append(name)
-                self._unproven[name] = self._unproven.get(name, set()) - {resource.version}
         self._unproven = {name: versions for name, versions in self._unproven.items() if versions}
         return replaced
+
+    def found(self, refused: Resource, older: Resource) -> bool:
+        """`refused` was `older` before, as its history says: returns whether that stands in for it from now on."""
+        if self.missing.get(refused.name) != refused or older == refused:
+            return False
+        del self.missing[refused.name]
+        self._replace(refused, older)
+        return True
+
+    def _replace(self, refused: Resource, held: Resource | None) -> None:
+        self.stand_ins[refused.name] = held
+        self._unproven[refused.name] = self._unproven.get(refused.name, set()) - {refused.version}
 
     def lacks(self, view: Snapshot, names: Set[str] | None) -> bool:
         """Whether the client may hold anything else than what `view` has under `names`; None for all of it."""
@@ -120,6 +130,7 @@ class LastGood:
         self._names = names if self._names is None else self._names & names
         self._unproven = {name: versions for name, versions in self._unproven.items() if name in names}
         self.stand_ins = {name: held for name, held in self.stand_ins.items() if name in names}
+        self.missing = {name: refused for name, refused in self.missing.items() if name in names}
 
     def _asked_for(self, name: str) -> bool:
         return self._names is None or name in self._names

@@ -24,8 +24,8 @@ from xds_server.xds.peer import Authorize, Names, certificate_names
 from xds_server.xds.polling import Answer, NotReadyError, poll
 from xds_server.xds.services import Health, add_discovery, add_reflection
 from xds_server.xds.snapshot import Snapshot, Touched
-from xds_server.xds.stream import History, InvalidRequestError, RefusedError, Stream
-from xds_server.xds.streaming import Streaming, ending, parse, peer_address
+from xds_server.xds.stream import InvalidRequestError, RefusedError, Stream
+from xds_server.xds.streaming import History, Streaming, ending, parse, peer_address
 from xds_server.xds.tracking import Tracking
 
 log: Final = logging.getLogger(__name__)
@@ -60,7 +60,8 @@ class DiscoveryServer:
 
         `history`: called with a group's name and a resource that a client refuses, gives the version before that. It is
         asked where a full set needs one in its place and this process does not know which one the client accepted last,
-        after a restart for example; None, the default, holds such a set as it is. It must answer from memory.
+        after a restart for example. The client's next request waits for its answer. None, the default, holds such a set as
+        it is.
 
         Raises TypeError for anything of another type.
         """
@@ -71,7 +72,7 @@ class DiscoveryServer:
         if limits is not None:
             require(limits, Limits, "limits")
         if history is not None:
-            require_function(history, "history")
+            require_function(history, "history", is_awaited=True)
         self._history = history
         self._name_of = group_of
         self._authorize = authorize
@@ -88,7 +89,7 @@ class DiscoveryServer:
         """What pollers of groups that have no snapshot yet wait for."""
         self._tracking: Tracking | None = None
         self._memory = Memory()
-        self._streaming = Streaming(self._limits)
+        self._streaming = Streaming(self._limits, self._history)
         self._server: grpc.aio.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         """Where it runs, while it does."""
@@ -238,7 +239,7 @@ class DiscoveryServer:
             await loop.getaddrinfo(host, port)
         except (OSError, UnicodeError) as error:
             raise ValueError(f"{address!r} is no host:port of this machine: {host} has no address ({error})") from None
-        self._streaming = Streaming(self._limits)
+        self._streaming = Streaming(self._limits, self._history)
         server = grpc.aio.server(options=grpc_options(self._limits))
         add_discovery(server, self._stream, self._fetch)
         health = Health(server)
@@ -281,7 +282,6 @@ class DiscoveryServer:
             limits=self._limits,
             memory=self._memory,
             peer=peer_address(context.peer()),
-            history=self._history,
         )
         try:
             await self._streaming.serve(stream, context)

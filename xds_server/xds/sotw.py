@@ -10,7 +10,7 @@ from typing import Any, Final
 from envoy.service.discovery.v3 import discovery_pb2
 
 from xds_server.xds.group import Group
-from xds_server.xds.last_good import LastGood, Older, nothing_older
+from xds_server.xds.last_good import LastGood
 from xds_server.xds.ordering import FULL_SETS, LEGACY_WILDCARD
 from xds_server.xds.quarantine import MOST_TRIES
 from xds_server.xds.resource import Resource, content_version, length_delimited
@@ -32,7 +32,9 @@ class SotwWatch(Watch):
         self.held_version = ""
         """What the client says that it holds from an earlier stream."""
         self.latest_nonce = ""
-        self.older: Older = nothing_older
+        self._sought: list[Resource] = []
+        self._words: dict[str, str] = {}
+        """What the client said of what is missing in `_last_good`."""
         self._last_good = LastGood(type_url)
         self._tries = 0
         """Full sets that were rejected in a row."""
@@ -82,7 +84,7 @@ class SotwWatch(Watch):
 
     def _moved(self, name: str) -> None:
         super()._moved(name)
-        self._last_good.stand_ins.pop(name, None)
+        self._last_good.forget(name)
 
     def _may_lack(self, name: str) -> bool:
         return super()._may_lack(name) and self.content(name) is None if self.full_set else super()._may_lack(name)
@@ -201,12 +203,31 @@ class SotwWatch(Watch):
             super()._rejected(response, detail, culprits, is_left_over=is_left_over)
             return
         assert self.cursor is not None
-        kept_back = self._last_good.refused(() if is_left_over else culprits, self.cursor, self.older)
+        known = self._last_good.missing.keys() | ()
+        kept_back = self._last_good.refused(() if is_left_over else culprits, self.cursor)
+        self._sought += [refused for name, refused in self._last_good.missing.items() if name not in known]
+        self._words |= dict.fromkeys(self._last_good.missing.keys() - known, detail)
         for name in kept_back:
             self.quarantine.refuse(name, detail)
         self.rejected = self.rejected | set(response.names)
         self._tries += 1
-        if kept_back and self._tries <= MOST_TRIES and self._lacks(self.cursor):
+        if kept_back:
+            self._go_on()
+
+    def sought(self) -> list[Resource]:
+        sought, self._sought = self._sought, []
+        return sought
+
+    def found(self, refused: Resource, older: Resource) -> bool:
+        if not self._last_good.found(refused, older):
+            return False
+        self.quarantine.refuse(refused.name, self._words.pop(refused.name, ""))
+        self._go_on()
+        return True
+
+    def _go_on(self) -> None:
+        """Something stands in for what was refused: send the rest again, if the client may lack it."""
+        if self.cursor is not None and self._tries <= MOST_TRIES and self._lacks(self.cursor):
             self.must_answer = True
 
     def _lacks(self, snapshot: Snapshot) -> bool:
@@ -235,9 +256,7 @@ class SotwStream(Stream[SotwWatch]):
     control_plane_field = 6
 
     def _watch(self, type_url: str) -> SotwWatch:
-        watch = SotwWatch(type_url)
-        watch.older = self._older
-        return watch
+        return SotwWatch(type_url)
 
     def _names_in(self, request: Any) -> int:
         return len(request.resource_names)

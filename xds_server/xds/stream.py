@@ -25,10 +25,6 @@ _stream_numbers = count(1)
 W = TypeVar("W", bound=Watch)
 
 
-History = Callable[[str, Resource], Resource | None]
-"""Finds the version of a resource before the given one, in the named group; None where that is not known."""
-
-
 class InvalidRequestError(Exception):
     """The client broke the protocol; its stream must end with INVALID_ARGUMENT and this text."""
 
@@ -60,12 +56,11 @@ class Stream(ABC, Generic[W]):
         limits: Limits | None = None,
         memory: Memory | None = None,
         peer: str = "",
-        history: History | None = None,
     ) -> None:
         """`group_of` decides what a node is served. `type_url`: the type of a per-type service; None on ADS.
 
         `identifier`: who answers, in every response (`control_plane.identifier`, S12).
-        `memory`: of the server, shared. `peer`: the address at the other end. `history`: see `DiscoveryServer`.
+        `memory`: of the server, shared. `peer`: the address at the other end.
         """
         self.number = next(_stream_numbers)
         self.node: Node | None = None
@@ -77,7 +72,6 @@ class Stream(ABC, Generic[W]):
         self._memory = memory if memory is not None else Memory()  # an empty one is false
         self._peer = peer
         self._awaiting = Awaiting(self.number)
-        self._history = history
         self._rescue_at: float | None = None
         # The same bytes at the end of every response.
         control_plane = length_delimited(1, identifier.encode())
@@ -133,11 +127,6 @@ class Stream(ABC, Generic[W]):
         self._watches = dict(sorted(self._watches.items(), key=lambda item: make_order(item[0])))
         return watch
 
-    def _older(self, resource: Resource) -> Resource | None:
-        return (
-            self._history(self.group.name, resource) if self._history is not None and self.group is not None else None
-        )
-
     @property
     def _service(self) -> Service:
         return "aggregated" if self._type_url is None else "per-type"
@@ -175,6 +164,16 @@ class Stream(ABC, Generic[W]):
             blamed = culprits if is_clear else (*sent.names, *sent.removed)
             self._awaiting.rejected(sent, self.node, detail, culprits, blamed)
         self._tell_refused(watch)
+
+    def sought(self) -> list[Resource]:
+        """Refused resources of which the version before is not known here and would help; each is told once."""
+        return [resource for watch in self._watches.values() for resource in watch.sought()]
+
+    def found(self, refused: Resource, older: Resource) -> None:
+        """What one of `sought` was before."""
+        watch = self._watches[refused.type_url]
+        if watch.found(refused, older):
+            self._tell_refused(watch)
 
     def _is_full_set(self, watch: W) -> bool:
         return self.variant == "sotw" and watch.type_url in FULL_SETS

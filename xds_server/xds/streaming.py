@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import unquote
@@ -17,6 +17,7 @@ import grpc
 
 from xds_server.xds.limits import Limits, Turnstile
 from xds_server.xds.polling import NotReadyError
+from xds_server.xds.resource import Resource
 from xds_server.xds.stream import InvalidRequestError, RefusedError, Stream, TooMuchError
 
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]
@@ -31,6 +32,8 @@ _STATUS: Final[Mapping[type[Exception], grpc.StatusCode]] = {
 """How a call ends early, other than by an error of the server."""
 _DETAIL: Final = 1_000
 """Characters of a status message: the trailers of a call hold 8 KiB (P4)."""
+History = Callable[[str, Resource], Awaitable[Resource | None]]
+"""Finds the version of a resource before the given one, in the named group; None where that is not known."""
 _PER_STREAM: Final = 0.005
 """Seconds that each stream adds to the time over which all of them end."""
 
@@ -38,7 +41,9 @@ _PER_STREAM: Final = 0.005
 class Streaming:
     """The open streams of one server."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, history: History | None = None) -> None:
+        """`history`: see `DiscoveryServer`."""
+        self._history = history
         rate = limits.new_streams_per_second
         self._turnstile = Turnstile(rate, 2 * rate, limits.stream_wait)
         self._limits = limits
@@ -106,6 +111,20 @@ class Streaming:
             while (raw := await context.read()) is not _EOF:
                 stream.receive(parse(stream.request, raw))
                 wake.set()
+                for refused in stream.sought():
+                    await self._look_back(stream, refused)
+                    wake.set()
+
+    async def _look_back(self, stream: Stream[Any], refused: Resource) -> None:
+        if self._history is None or stream.group is None:
+            return
+        try:
+            older = await self._history(stream.group.name, refused)
+        except Exception:
+            log.exception("what a rejected resource was before is not known")
+        else:
+            if older is not None:
+                stream.found(refused, older)
 
 
 async def ending(work: Awaitable[bytes], context: Any) -> bytes:

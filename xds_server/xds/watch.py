@@ -263,6 +263,14 @@ class Watch(ABC):
         self._rejected(response, detail, culprits, is_left_over=is_left_over)
         return Answer(response, detail, culprits)
 
+    def sought(self) -> list[Resource]:
+        """Refused resources, each once, of which the version before would help, as it is not known what the client holds."""
+        return []
+
+    def found(self, refused: Resource, older: Resource) -> bool:
+        """What one of `sought` was before: returns whether it is still of use."""
+        return False
+
     def _suspects(self, response: Response) -> tuple[str, ...]:
         """What the client may refuse of a response."""
         return response.names

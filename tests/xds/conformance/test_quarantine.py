@@ -7,7 +7,7 @@ import pytest
 from coming_and_going import ComingAndGoing
 from scripted_client import Client, client, cluster, endpoints, kind_of, listener, names_of, routes, settled, web
 
-from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource, Snapshot
+from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Snapshot
 from xds_server.xds.delta import DeltaStream
 from xds_server.xds.group import Group
 from xds_server.xds.sotw import SotwStream
@@ -297,22 +297,39 @@ def test_S70_S42_after_a_restart_what_the_client_holds_is_not_known_and_so_not_l
 
 
 def test_S70_after_a_restart_the_history_knows_what_it_was(sotw: Client) -> None:
-    asked: list[Any] = []
-
-    def history(group: str, refused: Resource) -> Resource | None:
-        asked.append((group, refused.name, refused.version))
-        return cluster("bad", 1)
-
-    here = client(SotwStream, history=history)
-    here.publish(Snapshot.of([cluster("good"), cluster("bad", 2)]))
-    (answer,) = here.ask(CLUSTER, version="of before")
-    (again,) = here.nack(answer, version="of before", error=BAD)
+    sotw.publish(Snapshot.of([cluster("good"), cluster("bad", 2)]))
+    (answer,) = sotw.ask(CLUSTER, version="of before")
+    assert sotw.nack(answer, version="of before", error=BAD) == []
+    (sought,) = sotw.stream.sought()
+    assert sought == cluster("bad", 2)
+    assert sotw.stream.sought() == [], "it is asked for once"
+    sotw.stream.found(sought, cluster("bad", 1))
+    assert refused(sotw) == {"bad": BAD}
+    (again,) = sotw.sent()
     assert body_of(again, "bad") == cluster("bad", 1).body
-    assert asked == [("g", "bad", cluster("bad", 2).version)]
     # It refuses that one, too: there is nothing better to put in its place.
-    assert here.nack(again, version="of before", error=BAD) == []
-    here.change(cluster("good", 2))
-    assert body_of(here.sent()[0], "bad") == cluster("bad", 1).body
+    assert sotw.nack(again, version="of before", error=BAD) == []
+    assert sotw.stream.sought() == []
+    sotw.change(cluster("good", 2))
+    assert body_of(sotw.sent()[0], "bad") == cluster("bad", 1).body
+
+
+@pytest.mark.parametrize("since", ["changed", "gone", "asked for anew"])
+def test_S70_what_the_history_says_too_late_counts_no_more(sotw: Client, since: str) -> None:
+    sotw.publish(Snapshot.of([cluster("good"), cluster("bad", 2)]))
+    (answer,) = sotw.ask(CLUSTER, version="of before")
+    sotw.nack(answer, version="of before", error=BAD)
+    (sought,) = sotw.stream.sought()
+    if since == "changed":
+        sotw.change(cluster("bad", 3))
+    elif since == "gone":
+        sotw.change(remove=((CLUSTER, "bad"),))
+    else:
+        sotw.ask(CLUSTER)
+    sotw.sent(after=10)
+    sotw.stream.found(sought, cluster("bad", 1))
+    assert refused(sotw) == {}
+    assert sotw.sent(after=3600) == []
 
 
 # Telling

@@ -31,6 +31,10 @@ class Committed(NamedTuple):
     changes: Changes
 
 
+_WAS_APPLIED: Final = or_(revisions.c.state.is_(None), revisions.c.state == "applied")
+"""Of revisions that are forgotten, only what was applied is left."""
+
+
 class Store:
     """An open database. Methods raise StoreError when it cannot be reached or written; then nothing was.
 
@@ -117,13 +121,25 @@ class Store:
         with reading(self._engine) as connection:
             return connection.execute(select(func.min(revisions.c.number))).scalar() or 0
 
+    def earlier(self, key: Key, number: int, most: int) -> list[Entry]:
+        """What a record was before revision `number`, newest first, as far as that is kept: at most `most` versions."""
+        wanted = (
+            select(changes)
+            .outerjoin(revisions, revisions.c.number == changes.c.revision)
+            .where(changes.c.kind == key[0], changes.c.name == key[1], changes.c.revision < number)
+            .where(changes.c.document.is_not(None), _WAS_APPLIED)
+            .order_by(changes.c.revision.desc())
+            .limit(most)
+        )
+        with reading(self._engine) as connection:
+            return [_entry(row) for row in connection.execute(wanted)]
+
     def state_at(self, number: int) -> dict[Key, Held]:
         """What was in force as of revision `number`, which must be one that is kept."""
         applied = (
             select(changes.c.kind, changes.c.name, func.max(changes.c.revision).label("revision"))
             .outerjoin(revisions, revisions.c.number == changes.c.revision)
-            # Of revisions that are forgotten, only what was applied is left.
-            .where(changes.c.revision <= number, or_(revisions.c.state.is_(None), revisions.c.state == "applied"))
+            .where(changes.c.revision <= number, _WAS_APPLIED)
             .group_by(changes.c.kind, changes.c.name)
             .subquery()
         )
