@@ -27,11 +27,12 @@ class Changes:
 
     def concern(self, stream: Any, client: ModelClient) -> None:
         """A stream may have something to say about the last change."""
-        since, touched = len(self._history) - 1, self._touched
+        since, touched, moves = len(self._history) - 1, self._touched, client.moves
 
         def tell(outcome: Outcome) -> None:
             assert told.append(outcome) is None and len(told) == 1, "told once"  # noqa: PT018
-            if outcome.kind == "acknowledged" and stream.group is self._group and touched is not None:
+            # One that was in another group since answers late, and holds something of that group by now.
+            if outcome.kind == "acknowledged" and client.moves == moves and touched is not None:
                 for type_url in touched.keys() & stream._watches.keys():
                     kept_back = stream._watches[type_url].quarantine.refused  # told once, when it was rejected
                     names = touched[type_url] - kept_back.keys()

@@ -164,6 +164,8 @@ class ModelClient:
         """Clusters that were built anew and have not been given their endpoints since."""
         self.dislikes: dict[tuple[str, bytes], Dislike] = {}
         """By type and body."""
+        self.moves = 0
+        """How often it was moved to another group."""
 
     def start_over(self, *, forget: bool) -> None:
         """All streams are new. `forget`: and so is the client."""

@@ -141,6 +141,7 @@ class World:
         for connection in self._streams_of(node):
             if connection.stream.node is not None and connection.stream.group is not self.groups[group]:
                 connection.stream.move(self.groups[group])
+                connection.judge.client.moves += 1
                 self.pump(connection)
 
     # Connections

@@ -77,6 +77,11 @@ class LastGood:
         self.stand_ins.pop(name, None)
         self.missing.pop(name, None)
 
+    def gone(self, name: str) -> None:
+        """`name` is no more. A client that refused it and holds none of it is not told, and is to try it when it comes back."""
+        if name in self.stand_ins and self.stand_ins[name] is None:
+            self._said = ""
+
     def candidates(self) -> tuple[str, ...]:
         """What the client may mean when it refuses the last response: all that it has not accepted yet."""
         new = self._sent[1] if self._sent is not None else ()

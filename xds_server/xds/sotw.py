@@ -96,6 +96,7 @@ class SotwWatch(Watch):
     def _withdraw(self, name: str) -> None:
         # It may hold what it asks for by name, from the time when it asked for everything: only the set says that it is gone.
         self.must_answer |= self.full_set and name in self.asked
+        self._last_good.gone(name)
         super()._withdraw(name)
 
     def _begin(self, group: Group, snapshot: Snapshot) -> Set[str]:

@@ -267,6 +267,21 @@ def test_P22_B33_no_other_client_and_no_other_type_is_affected(stream_of: Open) 
     assert (refused(first), refused(second)) == ({"bad": BAD}, {})
 
 
+@pytest.mark.parametrize("type_url", [CLUSTER, LISTENER, ENDPOINTS], ids=kind_of)
+def test_S20_D30_what_was_refused_and_gone_is_tried_again_when_it_comes_back(stream_of: Open, type_url: str) -> None:
+    here = stream_of(type_url)
+    make = {CLUSTER: cluster, LISTENER: listener, ENDPOINTS: endpoints}[type_url]
+    here.publish(Snapshot.of([make("bad")]))
+    (answer,) = here.want(type_url, *(["bad"] if type_url == ENDPOINTS else []))
+    here.reject(answer, BAD)
+    here.sent(after=3600)
+    here.change(remove=((type_url, "bad"),))
+    here.sent(after=3600)
+    here.change(make("bad"))
+    (again,) = here.sent(after=3600)
+    assert names_of(again) == ["bad"]
+
+
 # Streams that come after
 
 
