@@ -106,8 +106,9 @@ def _rejected(ledger: Ledger, known: Sent, words: str) -> None:
         return
     if not named and len(known.names) == 1:
         named = set(known.names)
-    # What is to be sent for another reason is sent all the same.
-    ledger.barred |= {name: known.contents[name] for name in named - ledger.again - ledger.may}
+    # What is to be sent for another reason is sent all the same, and what was sent since has an answer of its own to come.
+    later = {name for other in ledger.waiting.values() for name in other.names}
+    ledger.barred |= {name: known.contents[name] for name in named - ledger.again - ledger.may - later}
     others = known.names - named
     ledger.may |= others
     ledger.tries |= others

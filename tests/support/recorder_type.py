@@ -176,7 +176,9 @@ class TypeRecord:
         self.may_repeat |= bool(culprits or sent.removed)
         blamed = culprits or (set(sent.resources) if len(sent.resources) == 1 and not self.full_set else set())
         newest = {name for name in blamed if self.seen and self.seen.get(self.type_url, name) == sent.resources[name]}
-        self.barred |= newest if self.full_set else newest - self.due
+        # What was sent since has an answer of its own to come.
+        later = {name for other in self._sent.values() for name in other.resources}
+        self.barred |= newest if self.full_set else newest - self.due - later
         if self.full_set:
             self.unsure = self.unsure | set(sent.resources)
             return

@@ -32,6 +32,8 @@ class LastGood:
         """The response that waits for its answer, and what was new in it."""
         self._said = ""
         """What was sent last, whatever the client said to it."""
+        self._again: set[str] = set()
+        """What the client refused and was gone since: it is sent anew when it comes back, the same or not."""
 
     def begin(self, accepted: Snapshot, *, complete: bool) -> None:
         """The client says what it holds. `complete`: and it holds no more than that."""
@@ -59,9 +61,12 @@ class LastGood:
         whole = view.only(self._type_url).change(leaving.values())
         self._sent = whole, tuple(new)
         self._said = whole.content(self._type_url)
+        self._again = {name for name in self._again if view.get(self._type_url, name) is None}
 
     def said(self, view: Snapshot, leaving: Mapping[str, Resource]) -> bool:
         """Whether the last response held just this: what was refused has become what was put in its place, say."""
+        if any(view.get(self._type_url, name) is not None for name in self._again):
+            return False
         return self._said == view.change(leaving.values()).content(self._type_url)
 
     def accepted(self, names: frozenset[str] | None) -> None:
@@ -80,7 +85,7 @@ class LastGood:
     def gone(self, name: str) -> None:
         """`name` is no more. A client that refused it and holds none of it is not told, and is to try it when it comes back."""
         if name in self.stand_ins and self.stand_ins[name] is None:
-            self._said = ""
+            self._again.add(name)
 
     def candidates(self) -> tuple[str, ...]:
         """What the client may mean when it refuses the last response: all that it has not accepted yet."""
