@@ -87,7 +87,10 @@ class SotwWatch(Watch):
         self._last_good.forget(name)
 
     def _may_lack(self, name: str) -> bool:
-        return super()._may_lack(name) and self.content(name) is None if self.full_set else super()._may_lack(name)
+        return self._lacks(name) if self.full_set else super()._may_lack(name)
+
+    def _lacks(self, name: str) -> bool:
+        return name in self._last_good.stand_ins and self.content(name) is None
 
     def content(self, name: str) -> Resource | None:
         stand_ins = self._last_good.stand_ins
@@ -228,10 +231,10 @@ class SotwWatch(Watch):
 
     def _go_on(self) -> None:
         """Something stands in for what was refused: send the rest again, if the client may lack it."""
-        if self.cursor is not None and self._tries <= MOST_TRIES and self._lacks(self.cursor):
+        if self.cursor is not None and self._tries <= MOST_TRIES and self._is_behind(self.cursor):
             self.must_answer = True
 
-    def _lacks(self, snapshot: Snapshot) -> bool:
+    def _is_behind(self, snapshot: Snapshot) -> bool:
         """Of a full set: whether the client may hold anything else than it should, with what stands in for what it refuses."""
         return self._last_good.lacks(self._last_good.view(snapshot), None if self.wildcard else self.names)
 

@@ -109,7 +109,7 @@ class Watch(ABC):
             for name in difference.changed:
                 if self.wants(name):
                     lacks = self._may_lack(name)
-                    if name in self.refused_removals or lacks:
+                    if name in self.refused_removals or (lacks and not self._lacks(name)):
                         self.refused_removals.discard(name)
                         self.doubtful.add(name)
                     is_held = name in self.gone and name not in self.doubtful
@@ -166,6 +166,10 @@ class Watch(ABC):
     def _may_lack(self, name: str) -> bool:
         """Whether the client may hold no version of `name`, though it was sent one."""
         return name in self.quarantine.refused
+
+    def _lacks(self, name: str) -> bool:
+        """Whether that is certain."""
+        return False
 
     def content(self, name: str) -> Resource | None:
         """What the client may hold of `name`."""
