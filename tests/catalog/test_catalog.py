@@ -11,6 +11,7 @@ from catalogues import OF_FILES, catalogue, gone, over, until, upstream, wants
 from structlog.testing import capture_logs
 
 from xds_server.catalog.contents import Contents
+from xds_server.catalog.earlier import earlier
 from xds_server.catalog.errors import NotOwnedError
 from xds_server.catalog.planning import Proposal
 from xds_server.catalog.store.records import Attribution
@@ -106,6 +107,21 @@ async def test_where_files_are_expected_nothing_is_delivered_before_them(url: st
         await catalog.commit(wants(by=OF_FILES, is_news=True))
         await until(lambda: delivered.numbers == [2])
         assert set(delivered.definitions.upstreams) == {"a"}
+
+
+async def test_what_a_definition_was_before_newest_first_and_as_far_as_it_was_in_force(url: str) -> None:
+    def hosts(found: Any) -> list[list[str]]:
+        return [[target.host for target in each.value.targets] for each in found]
+
+    async with catalogue(url) as (catalog, _):
+        assert await earlier(catalog, ("upstream", "a")) == []
+        for value in (upstream("a", "10.0.0.1"), FULL):
+            await catalog.commit(wants(value, upstream("b")))
+        assert (await catalog.commit(wants(upstream("a")))).is_held, "never in force"
+        await catalog.commit(wants(remove=gone("b")))
+        await catalog.commit(wants(upstream("a", *MANY, "10.0.0.9")))
+        assert hosts(await earlier(catalog, ("upstream", "a"))) == [list(MANY), ["10.0.0.1"]]
+        assert await earlier(catalog, ("upstream", "b")) == [], "it is none now"
 
 
 # What is held
