@@ -59,6 +59,11 @@ class Quarantine:
         """Whether there is something to try now."""
         return bool(self._cases) and self._under_way is None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is refused or looked into, as nearly always."""
+        return not (self.refused or self._cases or self._under_way)
+
     def looks_into(self, names: Iterable[str]) -> bool:
         """Whether any of `names` is yet to be tried again."""
         return any(not case.names.isdisjoint(names) for case in self._open())
@@ -124,6 +129,8 @@ class Quarantine:
 
     def news(self) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
         """Since the last time: names that are refused no more, and those that are, by the client's words."""
+        if not (self._released or self._fresh):
+            return (), {}
         released, by_words = tuple(sorted(self._released)), dict[str, tuple[str, ...]]()
         for name in sorted(self._fresh):
             by_words[self._fresh[name]] = (*by_words.get(self._fresh[name], ()), name)
@@ -135,7 +142,7 @@ class Quarantine:
 
     def moved(self, name: str) -> None:
         """`name` is sent anew (it changed, or is asked for), or is gone. What was held with it is tried once more."""
-        if not (self.refused or self._cases or self._under_way):
+        if self.is_idle:
             return
         together = [held for held in self._held if name in held]
         self._held = [held for held in self._held if name not in held]

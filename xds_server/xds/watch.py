@@ -280,7 +280,8 @@ class Watch(ABC):
         return response.names
 
     def _accepted(self, response: Response) -> None:
-        self.quarantine.accepted(response.nonce, self._unchanged(response))
+        if not self.quarantine.is_idle:
+            self.quarantine.accepted(response.nonce, self._unchanged(response))
 
     def _rejected(self, response: Response, detail: str, culprits: tuple[str, ...], *, is_left_over: bool) -> None:
         self.refused_removals.update(name for name in response.removed if self._still_gone(name))
