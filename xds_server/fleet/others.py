@@ -38,12 +38,12 @@ class Part:
         while len(self.rollouts) > MOST_ROLLOUTS:
             del self.rollouts[min(self.rollouts)]
 
-    def forget(self, until: float) -> None:
-        """Nodes that left before a time, in seconds since 1970, and the first of too many."""
+    def forget(self, since: float) -> None:
+        """Forget nodes that left before a time, in seconds since 1970, and the first of too many."""
         departed = [status for status in self.nodes.values() if not status.connected]
         too_many = len(departed) - MOST_DEPARTED
         for number, status in enumerate(departed):
-            if number < too_many or has_left(status, until):
+            if number < too_many or has_left(status, since):
                 del self.nodes[status.id]
 
     def find(self, revision: int) -> Progress | None:
@@ -81,17 +81,22 @@ class Others:
         self.problem = problem
         self.asked = asked
 
+    @property
+    def remembered_since(self) -> float:
+        """Nodes that left before are not shown: seconds since 1970."""
+        return self._clock() - REMEMBERED
+
     def nodes(self) -> Iterator[Iterable[NodeStatus]]:
         """Of each, its nodes that are connected, or were within the last hour."""
-        until = self._clock() - REMEMBERED
+        since = self.remembered_since
         for part in self._parts.values():
-            yield [status for status in part.nodes.values() if not has_left(status, until)]
+            yield [status for status in part.nodes.values() if not has_left(status, since)]
 
     def node(self, node_id: str) -> Iterator[NodeStatus]:
         """A node as each sees it that knows it."""
-        until = self._clock() - REMEMBERED
+        since = self.remembered_since
         for part in self._parts.values():
-            if (status := part.nodes.get(node_id)) is not None and not has_left(status, until):
+            if (status := part.nodes.get(node_id)) is not None and not has_left(status, since):
                 yield status
 
     def connected(self) -> Iterator[Node]:

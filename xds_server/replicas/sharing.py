@@ -5,7 +5,6 @@ nobody else one; what changes meanwhile is noted by name alone.
 """
 
 import asyncio
-import time
 from contextlib import suppress
 from typing import Final
 from uuid import uuid4
@@ -16,7 +15,6 @@ from sqlalchemy import Engine
 from xds_server.catalog.calls import Calls
 from xds_server.catalog.store.engine import StoreError
 from xds_server.fleet import Fleet, Part
-from xds_server.fleet.nodes import REMEMBERED
 from xds_server.replicas.rows import ForgottenError, exchange, leave
 from xds_server.replicas.telling import Telling
 from xds_server.replicas.words import Answer, Heard, Word
@@ -144,5 +142,5 @@ class Sharing:
         self._heard[replica], part.delivered, part.forgotten = heard.number, heard.delivered, heard.forgotten
         part.take(heard.nodes, heard.rollouts)
         if heard.nodes:
-            part.forget(time.time() - REMEMBERED)
+            part.forget(self._fleet.others.remembered_since)
         return before != (heard.number, heard.delivered, heard.forgotten)
