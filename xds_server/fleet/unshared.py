@@ -6,8 +6,8 @@ from typing import Final
 
 from xds_server.xds import Event
 
-_OF_A_NODE: Final = frozenset({"opened", "subscribed", "sent", "acknowledged", "rejected", "closed"})
-"""Events after which a node is not what it was."""
+_OF_NOBODY: Final = "refused"
+"""The event of one who was not let in, and who may say any id."""
 
 
 class Unshared:
@@ -19,7 +19,7 @@ class Unshared:
 
     def note(self, event: Event) -> None:
         """Something happened on a stream."""
-        if event.node is not None and event.kind in _OF_A_NODE:
+        if event.node is not None and event.kind != _OF_NOBODY:
             self._nodes[event.node.id] = None
 
     def add(self, nodes: Iterable[str] = (), revisions: Iterable[int] = ()) -> None:
