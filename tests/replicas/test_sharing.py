@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 import pytest
 from catalogues import until
@@ -13,6 +14,7 @@ from shared_fleet import GONE, SharingFleet, statements
 from sqlalchemy import Engine, text
 from structlog.testing import capture_logs
 
+from xds_server.fleet import NodeStatus, Part, Progress
 from xds_server.replicas import telling
 from xds_server.replicas.rows import exchange
 from xds_server.xds import CLUSTER
@@ -62,15 +64,24 @@ async def test_one_that_moved_is_where_it_is_now(replicas: tuple[SharingFleet, S
 
 
 async def test_only_what_changed_is_told(
-    replicas: tuple[SharingFleet, SharingFleet], engines: tuple[Engine, Engine]
+    replicas: tuple[SharingFleet, SharingFleet], engines: tuple[Engine, Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    heard: list[str] = []
+    take = Part.take
+
+    def note(part: Part, nodes: Sequence[NodeStatus], rollouts: Sequence[Progress]) -> None:
+        heard.extend(status.id for status in nodes)
+        take(part, nodes, rollouts)
+
     one, other = replicas
     clients = [one.up_to_date(f"n{number}") for number in range(20)]
     await until(lambda: len(other.shown()) == 20)
     await until(lambda: one.fleet.nodes() == other.fleet.nodes())
+    monkeypatch.setattr(Part, "take", note)
     clients[3].leave()
     with statements(engines[0]) as said:
         await until(lambda: len(other.shown()) == 19)
+    assert heard == ["n3"]
     assert len([each for each in said if each.startswith("INSERT INTO replica_parts")]) == 1
     with statements(engines[0]) as said:
         start = time.monotonic()
@@ -155,18 +166,28 @@ async def test_who_was_taken_for_dead_tells_everything_again(
 async def test_an_emptied_store_makes_nobody_dead(
     replicas: tuple[SharingFleet, SharingFleet], engines: tuple[Engine, Engine]
 ) -> None:
-    """As a crash of PostgreSQL leaves it."""
+    """As a crash of PostgreSQL leaves it, and a third replica that has noticed already."""
     one, other = replicas
     one.up_to_date("1")
     other.up_to_date("2")
     await until(lambda: one.shown() == other.shown() != {})
     with engines[0].begin() as connection:
         connection.execute(text("TRUNCATE replicas, replica_parts"))
-    await until(lambda: one.fleet.others.problem)
+        connection.execute(
+            text("INSERT INTO replicas VALUES ('3', 'third', 1, 0, 0, clock_timestamp() + interval '1 hour')")
+        )
+    claims: list[set[str]] = []
+
+    def problem() -> str:
+        if not one.fleet.others.problem:
+            claims.append(set(one.shown()))
+        return one.fleet.others.problem
+
+    await until(problem)
     assert "may not have told yet" in one.fleet.others.problem
-    await until(lambda: set(one.shown()) == set(other.shown()) == {"1", "2"})
-    await until(lambda: not one.fleet.others.problem)
-    assert set(one.shown()) == {"1", "2"}
+    await until(lambda: problem() and set(one.shown()) == set(other.shown()) == {"1", "2"})
+    await until(lambda: not problem())
+    assert [shown for shown in claims if shown != {"1", "2"}] == [], "what it is sure of is true"
 
 
 async def test_a_lost_store_leaves_ones_own_part_and_says_so(
@@ -183,7 +204,9 @@ async def test_a_lost_store_leaves_ones_own_part_and_says_so(
         assert [set(replica.shown()) for replica in replicas] == [{"1"}, {"2"}]
         revision = one.publish(endpoints("a", 5))
         here.accept(*here.sent())
+        start = time.monotonic()
         progress = await one.fleet.wait(revision, within=0.2)
+        assert time.monotonic() - start > 0.15, "it may yet become known"
         assert (progress.affected, progress.acknowledged, progress.reached(0)) == (1, 1, False)
         assert "the store cannot be" in progress.unknown
     finally:
@@ -221,7 +244,10 @@ async def test_what_is_remembered_no_more_is_told_to_be_gone(
         one.up_to_date(name).leave()
         await until(lambda name=name: other.fleet.node(name))  # type: ignore[misc]
     await until(lambda: count(engines[0], "replica_parts", "kind = 'node'") == 2)
-    revisions = [one.publish(endpoints("a", 5 + number)) for number in range(6)]
+    revisions = []
+    for number in range(6):
+        revisions.append(one.publish(endpoints("a", 5 + number)))
+        await until(lambda: revisions[-1] in next(iter(other.sharing._parts.values())).rollouts)
     await until(lambda: count(engines[0], "replica_parts", "kind = 'rollout'") == 3)
     assert one.fleet.revisions == revisions[3:]
     one.now += 3601

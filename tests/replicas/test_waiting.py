@@ -26,7 +26,8 @@ async def test_both_have_it_when_both_have_acknowledged(replicas: tuple[SharingF
     revision = publish(one, other, weight=5)
     waits = [asyncio.create_task(replica.fleet.wait(revision)) for replica in replicas]
     here.accept(*here.sent())
-    await until(lambda: other.fleet.progress(revision).acknowledged == 1)
+    for replica in replicas:
+        await until(lambda fleet=replica.fleet: fleet.progress(revision).counts[:2] == (2, 1))  # type: ignore[misc]
     progress = one.fleet.progress(revision)
     assert (progress.affected, progress.acknowledged, progress.pending) == (2, 1, {"2": ("ClusterLoadAssignment",)})
     assert progress.seconds is None
