@@ -102,6 +102,7 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
             publisher.serve_unwritten()
         sharing = _sharing(store, publisher.fleet, settings)
         if sharing is not None:
+            opened.push_async_callback(sharing.end)
             await sharing.begin()
         files = FileReading(catalog, settings.definitions)
         management = Management(catalog, publisher, settings.secrets_dir)
@@ -125,7 +126,7 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
         if certificates is not None:
             work.append(certificates.run())
         if sharing is not None:
-            work.append(sharing.run())
+            work.append(sharing.failed())
         await _until(stop, catalog.run(), follow(catalog), files.run(), upkeep, *work, _announce(catalog))
 
 

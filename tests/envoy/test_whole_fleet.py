@@ -176,14 +176,15 @@ def test_a_replica_that_stands_still_is_waited_for_and_one_that_died_is_not(
     site: Site, backend: Backend, record_property: Callable[[str, object], None]
 ) -> None:
     a, b = site.servers
+    own, other = site.names
     shop = {"name": "shop", "targets": [target(backend)]}
     assert site.apply(a, shop)["wait"]["ok"]
     b.suspend()
     try:
         waited = site.apply(a, shop | {"targets": []}, timeout="1s")["wait"]
-        assert (waited["ok"], waited["awaited_replicas"]) == (False, [site.names[1]])
+        assert (waited["ok"], waited["awaited_replicas"]) == (False, [other])
         assert waited["detail"] == (
-            f"1 of 1 affected Envoys acknowledged it, 100 % were wanted; not served yet by {site.names[1]}"
+            f"1 of 1 affected Envoys acknowledged it, 100 % were wanted; not served yet by {other}"
         )
     finally:
         b.resume()
@@ -191,15 +192,19 @@ def test_a_replica_that_stands_still_is_waited_for_and_one_that_died_is_not(
 
     b.kill()
     start = time.monotonic()
-    a.wait_until(lambda: site.shown(a) == {"one": [site.names[0]]}, GONE, "the end of the other's Envoy")
+    a.wait_until(lambda: site.shown(a) == {"one": [own]}, GONE, "the end of the other's Envoy")
     took = time.monotonic() - start
-    assert [event["replica"] for event in a.events("replica.left")] == [site.names[1]]
+    assert [event["replica"] for event in a.events("replica.left")] == [other]
     alone = site.apply(a, shop | {"targets": []})["wait"]
     assert (alone["ok"], alone["affected"]) == (True, 1)
     record_property("measured", f"a replica killed: its Envoy is gone from the other's view after {took:.1f} s")
     b.restart()
     a.wait_until(lambda: "two" in site.shown(a), 30, "the Envoy that came back")
     assert site.apply(a, shop)["wait"]["acknowledged"] == 2
+    assert b.stop() == 0
+    assert site.shown(a) == {"one": [own]}, "one that stops says so"
+    b.restart()
+    a.wait_until(lambda: "two" in site.shown(a), 30, "the Envoy that came back again")
 
 
 def test_a_lost_database_leaves_each_its_own_and_says_so(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from joined import Joined, JoinedFleet
@@ -24,27 +23,26 @@ class SharingFleet(JoinedFleet):
     def __init__(self, engine: Engine, name: str) -> None:
         super().__init__(*web("a", "b"))
         self.sharing = Sharing(engine, self.fleet, name, pause=0.02, gone=GONE)
-        self._running: asyncio.Task[None] | None = None
+        self._lives = False
 
     async def start(self) -> None:
         await self.sharing.begin()
-        self._running = asyncio.create_task(self.sharing.run())
+        self._lives = True
 
     async def stop(self) -> None:
         """As SIGTERM would."""
-        if self._running is not None:
-            assert not self._running.done()
-            self._running.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._running
-            self._running = None
+        if self._lives:
+            assert self.sharing._running is not None
+            assert not self.sharing._running.done()
+            await self.sharing.end()
+            self._lives = False
 
     def die(self) -> None:
         """As SIGKILL would: nothing is said any more."""
-        assert self._running is not None
+        assert self.sharing._running is not None
+        self.sharing._running.cancel()
         self.sharing._calls.close()
-        self._running.cancel()
-        self._running = None
+        self._lives = False
 
     def up_to_date(self, node: str, **how: Any) -> Joined:
         """A client that has everything and acknowledged it."""

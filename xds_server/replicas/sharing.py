@@ -36,7 +36,7 @@ log = structlog.get_logger("replicas")
 
 
 class Sharing:
-    """`begin` before this replica serves anybody, and `run` for as long as it does."""
+    """`begin` before this replica serves anybody, and `end` when it serves nobody any more."""
 
     def __init__(self, engine: Engine, fleet: Fleet, name: str, *, pause: float = PAUSE, gone: float = GONE) -> None:
         """`name`: of this replica, for people. `pause`, `gone`: seconds, see `PAUSE` and `GONE`."""
@@ -56,26 +56,36 @@ class Sharing:
         self._trusted_from = 0.0
         """From when on those of whom the store does not know are dead: all others had time to tell that they live."""
         self._wanted = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
         fleet.ask = self._wanted.set
         fleet.others.take({}, problem="they were not asked yet", asked=fleet.newest)
 
     async def begin(self) -> None:
-        """Be known to the others, so that none of them takes a revision to be everywhere that is not here."""
+        """Be known to the others, so that none of them takes a revision to be everywhere that is not here; and go on."""
         await self._exchange()
+        self._running = asyncio.create_task(self._run())
 
-    async def run(self) -> None:
-        """Run until cancelled; the others are told of the end."""
-        try:
-            while True:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(RETRY if self._is_lost else self._pause):
-                        await self._wanted.wait()
-                self._wanted.clear()
-                await self._exchange()
-        finally:
-            with suppress(StoreError):
-                await self._calls(leave, self._engine, self._id, patience=FAREWELL)
-            self._calls.close()
+    async def failed(self) -> None:
+        """Wait for a mistake of ours, which this raises."""
+        if self._running is not None:
+            await asyncio.shield(self._running)
+
+    async def end(self) -> None:
+        """Stop, and let the others know."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait({self._running})
+        with suppress(StoreError):
+            await self._calls(leave, self._engine, self._id, patience=FAREWELL)
+        self._calls.close()
+
+    async def _run(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY if self._is_lost else self._pause):
+                    await self._wanted.wait()
+            self._wanted.clear()
+            await self._exchange()
 
     async def _exchange(self) -> None:
         asked = self._fleet.newest
