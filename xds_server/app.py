@@ -125,8 +125,6 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
         work = [publisher.resolver.run(), publisher.moments.run(), publisher.secrets.run()]
         if certificates is not None:
             work.append(certificates.run())
-        if sharing is not None:
-            work.append(sharing.failed())
         await _until(stop, catalog.run(), follow(catalog), files.run(), upkeep, *work, _announce(catalog))
 
 

@@ -218,10 +218,10 @@ def test_a_lost_database_leaves_each_its_own_and_says_so(
             server.wait_until(lambda s=server: site.nodes(s)["unknown"], 15, "the loss")  # type: ignore[misc]
             found = site.nodes(server)
             assert [node["id"] for node in found["nodes"]] == [name]
-            assert found["unknown"].startswith("of other replicas nothing is known: the store cannot be ")
+            assert found["unknown"].startswith("not all is known of other replicas: the store cannot be ")
         done = CommandLine(a.http_address, forked).run("get", "nodes")
         assert done.returncode == 0
-        assert "xds-server: of other replicas nothing is known: the store cannot be " in done.stderr
+        assert "xds-server: not all is known of other replicas: the store cannot be " in done.stderr
     finally:
         postgresql.start()
     for server in (a, b):

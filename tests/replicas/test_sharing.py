@@ -273,9 +273,12 @@ async def test_what_a_newer_replica_tells_is_taken_as_far_as_it_is_understood(
     told(1_000_000, '"cluster":', '"colour":"red","cluster":')
     await until(lambda: 1_000_000 in one.sharing._heard.values())
     assert set(one.shown()) == {"2"}
+    assert one.fleet.others.problem == ""
     with capture_logs() as logs:
         told(1_000_001, '"cluster":', '"group":')
-        await until(lambda: [log for log in logs if log["event"] == "replica.not_understood"])
+        await until(lambda: one.fleet.others.problem == "other tells what this version does not understand")
+    assert "replica.not_understood" in {log["event"] for log in logs}
+    await until(lambda: one.fleet.others.problem == "" and one.shown() == {})
 
 
 async def test_it_stands_in_nobodys_way(
@@ -287,3 +290,17 @@ async def test_it_stands_in_nobodys_way(
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 0x78647302})
         one.up_to_date("1")
         await until(lambda: set(other.shown()) == {"1"}, 2)
+
+
+async def test_a_mistake_in_it_costs_no_more_than_what_it_shows(
+    replicas: tuple[SharingFleet, SharingFleet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = replicas
+    other.up_to_date("2")
+    await until(lambda: set(one.shown()) == {"2"})
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(one.sharing, "_take", lambda *_: 1 / 0)
+        await until(lambda: "ZeroDivisionError" in one.fleet.others.problem)
+        assert one.shown() == {}
+        assert [log["event"] for log in logs] == ["replicas.failed"]
+    await until(lambda: set(one.shown()) == {"2"})

@@ -69,8 +69,8 @@ def node(status: NodeStatus) -> dict[str, Any]:
 
 
 def of_others(problem: str) -> str:
-    """That, and why, something is not known of other replicas; empty for no problem."""
-    return f"of other replicas nothing is known: {problem}" if problem else ""
+    """That, and why, not all is known of other replicas; empty for no problem."""
+    return f"not all is known of other replicas: {problem}" if problem else ""
 
 
 def _shown(progress: Progress, contents: Contents) -> dict[str, Any]:

@@ -102,7 +102,7 @@ class Management:
 
     @property
     def unknown(self) -> str:
-        """Why these may be those of this replica alone; empty where they are those of all."""
+        """Why those of other replicas may be missing; empty where none is."""
         return rollouts.of_others(self.publisher.fleet.others.problem)
 
     def node(self, node_id: str) -> dict[str, Any]:

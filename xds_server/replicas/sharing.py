@@ -32,6 +32,8 @@ RETRY: Final = 1.0
 FAREWELL: Final = 1.0
 """Seconds that the last word may take."""
 
+_AWAY: Final = "the store was away until now, and they may not have told yet that they live"
+
 log = structlog.get_logger("replicas")
 
 
@@ -49,7 +51,7 @@ class Sharing:
         self._heard: dict[str, int] = {}
         """Number of the last word that was heard, by id."""
         self._not_understood: set[str] = set()
-        """Of whom it was told that not all of what they say is."""
+        """Those of whom not all was, by id: they are of another version."""
         self._is_lost = False
         self._heard_at: float | None = None
         """When the store answered last, by the clock of the event loop."""
@@ -64,11 +66,6 @@ class Sharing:
         """Be known to the others, so that none of them takes a revision to be everywhere that is not here; and go on."""
         await self._exchange()
         self._running = asyncio.create_task(self._run())
-
-    async def failed(self) -> None:
-        """Wait for a mistake of ours, which this raises."""
-        if self._running is not None:
-            await asyncio.shield(self._running)
 
     async def end(self) -> None:
         """Stop, and let the others know."""
@@ -88,6 +85,18 @@ class Sharing:
             await self._exchange()
 
     async def _exchange(self) -> None:
+        try:
+            await self._say_and_hear()
+        except ForgottenError:
+            self._distrust()
+        except StoreError as error:
+            self._lose(str(error))
+        except Exception as error:  # what is served is worth more than what is shown
+            if not self._is_lost:
+                log.exception("replicas.failed")
+            self._lose(f"what they tell cannot be had: {type(error).__name__}")
+
+    async def _say_and_hear(self) -> None:
         asked = self._fleet.newest
         word = None
         if self._is_lost:
@@ -95,14 +104,7 @@ class Sharing:
             self._telling.anew()
         else:
             word = await self._telling.word()
-        try:
-            answer = await self._calls(self._ask, word, dict(self._heard), patience=PATIENCE)
-        except ForgottenError:
-            self._distrust()
-        except StoreError as error:
-            self._lose(str(error))
-        else:
-            self._take(answer, asked)
+        self._take(await self._calls(self._ask, word, dict(self._heard), patience=PATIENCE), asked)
 
     def _ask(self, word: Word | None, heard: dict[str, int]) -> Answer:
         return exchange(self._engine, self._id, word, heard, gone_after=self._gone, void_after=VOID)
@@ -132,13 +134,18 @@ class Sharing:
             changed = True
             log.warning("replica.left", replica=self._parts.pop(replica).name)
             del self._heard[replica]
+            self._not_understood.discard(replica)
         others = self._fleet.others
         is_sure = now >= self._trusted_from and answer.awake > self._gone
-        problem = "" if is_sure else "the store was away until now, and they may not have told yet that they live"
+        problem = self._others_problem() if is_sure else _AWAY
         changed |= (problem, asked) != (others.problem, others.asked)
         others.take(self._parts, problem=problem, asked=asked)
         if changed:
             self._fleet.others_told()
+
+    def _others_problem(self) -> str:
+        names = sorted(self._parts[replica].name for replica in self._not_understood & self._parts.keys())
+        return f"{', '.join(names)} tells what this version does not understand" if names else ""
 
     def _hear(self, replica: str, heard: Heard) -> bool:
         """Take in what one of them tells; returns whether that is news."""

@@ -17,7 +17,7 @@ async def all_of_them(
     after: Annotated[str, Query(description="Id to go on after: `next` of the page before.")] = "",
 ) -> dict[str, Any]:
     """Nodes that are connected to any replica, or were of late: what was sent, acknowledged and rejected. Those that poll have
-    no stream. `unknown`: why they are those of this replica alone; empty where they are not."""
+    no stream. `unknown`: why those of other replicas may be missing; empty where none is."""
     page, following = service.node_page(after=after, most=limit)
     return {"nodes": page, "next": following, "unknown": service.unknown}
 
