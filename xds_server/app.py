@@ -1,6 +1,7 @@
 """The composition root: wires the catalogue, its sources, delivery and the servers, runs them, and stops them in order."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -21,12 +22,13 @@ from xds_server.catalog.store.store import Store
 from xds_server.catalog.store.tokens import StoredTokens
 from xds_server.catalog.upkeep import keep_up
 from xds_server.delivery.publisher import Publisher
-from xds_server.fleet import Commit
+from xds_server.fleet import Commit, Fleet
 from xds_server.management.blame import blame
 from xds_server.management.grpc.server import GrpcServer
 from xds_server.management.http.app import http_app
 from xds_server.management.http.listening import HttpServer
 from xds_server.management.service import Management
+from xds_server.replicas import Sharing
 from xds_server.resolvers.lookup import SystemLookup
 from xds_server.security.access import Policy
 from xds_server.security.addresses import is_loopback, open_to, refusal
@@ -98,6 +100,10 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
         await catalog.load()
         if catalog.is_new:
             publisher.serve_unwritten()
+        sharing = _sharing(store, publisher.fleet, settings)
+        if sharing is not None:
+            opened.push_async_callback(sharing.end)
+            await sharing.begin()
         files = FileReading(catalog, settings.definitions)
         management = Management(catalog, publisher, settings.secrets_dir)
         tls = certificates.ssl_context() if certificates else None
@@ -126,6 +132,11 @@ def _warn_of_open(*addresses: str) -> None:
     for address in addresses:
         if not is_loopback(address):
             log.warning("server.insecure", address=address, detail="who reaches it may be any node and change anything")
+
+
+def _sharing(store: Store, fleet: Fleet, settings: Settings) -> Sharing | None:
+    """With other replicas, where there may be any. Each has a name that tells where to find it."""
+    return Sharing(store.engine, fleet, f"{settings.identifier}/{os.getpid()}") if store.is_shared else None
 
 
 def _certificates(settings: Settings) -> Certificates | None:

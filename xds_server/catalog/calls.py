@@ -28,9 +28,10 @@ class SilentError(StoreError):
 class Calls:
     """Some threads that do one call after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = THREADS) -> None:
+        self._threads = threads
         self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        for number in range(THREADS):
+        for number in range(threads):
             Thread(target=self._work, name=f"store-{number}", daemon=True).start()
 
     async def __call__(self, function: Callable[..., T], *arguments: object, patience: float = PATIENCE) -> T:
@@ -65,7 +66,7 @@ class Calls:
 
     def close(self) -> None:
         """End the threads, each after the call that it is in."""
-        for _ in range(THREADS):
+        for _ in range(self._threads):
             self._waiting.put(None)
 
     def _work(self) -> None:

@@ -85,3 +85,5 @@ def missing(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{one.get('node')} rejected its {kind or 'resources'}{named}: {one.get('detail', '')}"
     for one in found.get("pending") or ():
         yield f"{one.get('node')} has not acknowledged it: {one.get('what', '')}".rstrip(": ")
+    for replica in found.get("awaited_replicas") or ():
+        yield f"replica {replica} does not serve it yet: its Envoys are not known to have it"

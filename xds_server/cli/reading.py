@@ -79,7 +79,10 @@ def nodes(
     def read() -> Shown:
         if name is not None:
             return Shown(client.get("nodes", name))
-        found = [one for page in client.pages("nodes", "nodes") for one in page["nodes"]]
+        pages = [*client.pages("nodes", "nodes")]
+        if unknown := pages[-1].get("unknown"):
+            say(str(unknown))
+        found = [one for page in pages for one in page["nodes"]]
         return Shown(found, tables.nodes(found))
 
     _show(read, output, watch)

@@ -113,11 +113,12 @@ def revisions(found: Iterable[Data]) -> Table:
 
 
 def nodes(found: Sequence[Data]) -> Table:
-    """Nodes, with a column for each type that any of them has."""
+    """Nodes, with a column for each type that any of them has, and one for replicas where there are several."""
     by_type = [{_type(name): entry for name, entry in (one.get("types") or {}).items()} for one in found]
     there = {name for types in by_type for name in types}
     known = dict.fromkeys(TYPES.values())
     columns = [*(name for name in known if name in there), *sorted(there - {*known})]
+    several = any(one.get("replicas") for one in found)
     rows = [
         (
             text(one.get("id")),
@@ -126,11 +127,13 @@ def nodes(found: Sequence[Data]) -> Table:
             text(one.get("version")),
             text(one.get("connected")),
             text(one.get("status")),
+            *([", ".join(map(str, one.get("replicas") or ()))] if several else []),
             *(_status(types.get(column)) for column in columns),
         )
         for one, types in zip(found, by_type, strict=True)
     ]
-    return Table(("NODE", "CLUSTER", "LOCALITY", "VERSION", "CONNECTED", "STATUS", *columns), rows)
+    head = ("NODE", "CLUSTER", "LOCALITY", "VERSION", "CONNECTED", "STATUS", *(("REPLICA",) if several else ()))
+    return Table((*head, *columns), rows)
 
 
 def _type(name: str) -> str:

@@ -1,6 +1,7 @@
 """The fleet: what every connected client has, how far each revision has come, and the numbers of both.
 
 Everything here is fed by what the discovery server tells; nothing is asked of clients, and nothing waits but `Fleet.wait`.
+Where other replicas serve a part of it, `others` has what they tell, and the whole is shown.
 """
 
 import asyncio
@@ -9,11 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
+from xds_server.fleet.merging import merged_node, merged_nodes, merged_progress
 from xds_server.fleet.metrics import Metrics
 from xds_server.fleet.nodes import Nodes
+from xds_server.fleet.others import Others
 from xds_server.fleet.progress import Progress
 from xds_server.fleet.rollout import Bell, Rollout
 from xds_server.fleet.status import NodeStatus
+from xds_server.fleet.unshared import Unshared
 from xds_server.xds import DiscoveryServer, Event, Node, Outcome, Touched
 
 MOST_OPEN: Final = 1_000
@@ -49,24 +53,89 @@ class Fleet:
         self._forgotten = 0
         """The newest revision that is not remembered."""
         self._served = Bell()
+        self.others = Others(clock)
+        """The parts of other replicas. Call `others_told` when these are not what they were."""
+        self.ask: Callable[[], object] = lambda: None
+        """Called when somebody waits for what others have to tell of a revision for which they were not asked yet."""
+        self.newest = -1
+        """The newest revision that is served; -1 for none."""
+        self._replica = ""
+        self._unshared: Unshared | None = None
         self.close = server.subscribe(self._observe)
         """Call it to watch no more."""
 
     def _observe(self, event: Event) -> None:
         self.metrics.note(event, self._nodes.note(event))
+        if self._unshared is not None:
+            self._unshared.note(event)
 
     # Nodes
 
     def nodes(self) -> list[NodeStatus]:
-        """Every node that is connected, and those that left within the last hour (10,000 of them at most), sorted by id.
+        """Every node that is connected, and those that left within the last hour (10,000 of each replica's at most), sorted by
+        id; of other replicas as well, as they told last.
 
         Those that poll (REST) have no stream, and are not here.
         """
-        return self._nodes.all()
+        return merged_nodes([self.own_nodes(), *self.others.nodes()])
 
     def node(self, node_id: str) -> NodeStatus | None:
         """One of them; None for a node that is not known."""
-        return self._nodes.get(node_id)
+        own = self.own_node(node_id)
+        seen = [*([own] if own is not None else ()), *self.others.node(node_id)]
+        return merged_node(seen) if seen else None
+
+    def connected(self) -> list[Node]:
+        """Those that are connected; one with streams at several replicas is several times in it."""
+        return [*self._nodes.connected(), *self.others.connected()]
+
+    # This replica's part
+
+    def name(self, replica: str) -> Unshared:
+        """Let this replica have a name, and have it noted from now on what others are to be told of."""
+        self._replica = replica
+        self._unshared = Unshared()
+        return self._unshared
+
+    def own_nodes(self) -> list[NodeStatus]:
+        """The nodes of this replica alone, as `nodes`."""
+        return [self._placed(status) for status in self._nodes.all()]
+
+    def own_ids(self) -> list[str]:
+        """The ids of these, in no order."""
+        return self._nodes.ids()
+
+    def own_node(self, node_id: str) -> NodeStatus | None:
+        """One of them."""
+        status = self._nodes.get(node_id)
+        return self._placed(status) if status is not None else None
+
+    def _placed(self, status: NodeStatus) -> NodeStatus:
+        return status.at(self._replica) if self._replica else status
+
+    def own_progress(self, revision: int, names: int) -> Progress | None:
+        """How far a revision has come with the nodes of this replica, of which `names` pending ones are named at the most; None
+        for one that is not remembered."""
+        rollout = self._rollouts.get(revision)
+        return rollout.progress(names) if rollout is not None else None
+
+    @property
+    def revisions(self) -> list[int]:
+        """The revisions that were served here and are remembered."""
+        return list(self._rollouts)
+
+    @property
+    def forgotten(self) -> int:
+        """The newest revision that was served here and is not remembered; 0 for none."""
+        return self._forgotten
+
+    def others_told(self) -> None:
+        """Whoever waits looks again."""
+        for rollout in self._rollouts.values():
+            rollout.changed.ring()
+        self._served.ring()
+
+    # Of this replica
 
     def affected(self, groups: Iterable[str], touched: Touched | None = None) -> tuple[str, ...]:
         """The ids of connected nodes that a change of these groups' snapshots would concern, sorted: a preview.
@@ -93,6 +162,7 @@ class Fleet:
 
         def tell(outcome: Outcome) -> None:
             rollout.told(outcome)
+            self._moved(rollout)
             if not rollout.is_open:
                 self._ended(rollout)
 
@@ -103,8 +173,14 @@ class Fleet:
             before.end()
             before.changed.ring()
         self._rollouts[commit.revision] = rollout
+        self.newest = max(self.newest, commit.revision)
+        self._moved(rollout)
         self._forget()
         self._served.ring()
+
+    def _moved(self, rollout: Rollout) -> None:
+        if self._unshared is not None:
+            self._unshared.add(revisions=(rollout.revision,))
 
     def _ended(self, rollout: Rollout) -> None:
         if rollout.ending is not None and rollout.seconds is not None:
@@ -126,11 +202,16 @@ class Fleet:
 
         One that was never served by itself, because a newer one came at the same time, is answered for with that one.
         """
-        rollout = self._find(revision)
-        return rollout.progress() if rollout is not None else _not_yet(revision)
+        return self._progress(revision, self._find(revision))
+
+    def _progress(self, revision: int, rollout: Rollout | None) -> Progress:
+        own = rollout.progress() if rollout is not None else _not_yet(revision)
+        awaited, unknown = self.others.awaited(revision), self.others.unknown(revision)
+        return merged_progress(own, self.others.find(revision), awaited=awaited, unknown=unknown)
 
     async def wait(self, revision: int, share: float = 100.0, within: float = 30.0) -> Progress:
-        """Wait until `share` percent of the nodes that a revision affects, and that are connected, acknowledged it.
+        """Wait until `share` percent of the nodes that a revision affects, and that are connected, acknowledged it: to this or
+        another replica, of which none may be left that does not serve it yet.
 
         Returns where it is (`Progress.reached(share)` says whether it came so far) as soon as that is so, or cannot become so
         because too many rejected it, or after `within` seconds. Where nobody is affected that is at once. A revision that is
@@ -144,9 +225,15 @@ class Fleet:
         rollout: Rollout | None = None
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
-                while (rollout := self._find(revision)) is None or not rollout.is_decided(share):
+                while (rollout := self._find(revision)) is None or not self._is_decided(revision, rollout, share):
                     await (self._served if rollout is None else rollout.changed).wait()
-        return rollout.progress() if rollout is not None else _not_yet(revision)
+        return self._progress(revision, rollout)
+
+    def _is_decided(self, revision: int, rollout: Rollout, share: float) -> bool:
+        if not self.others.are_asked(revision):
+            self.ask()
+        others = self.others.counts(revision)
+        return others is not None and rollout.counts.plus(others).are_decided(share)
 
     def _find(self, revision: int) -> Rollout | None:
         """The rollout that carries a revision; None when it is not served yet."""

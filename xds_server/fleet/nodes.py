@@ -258,6 +258,10 @@ class Nodes:
         record = self._connected.get(node_id) or self._departed.get(node_id)
         return record.tell() if record is not None else None
 
+    def ids(self) -> list[str]:
+        """Of every node."""
+        return [*self._connected, *self._departed]
+
     def connected(self) -> Iterator[Node]:
         """Those that have a stream."""
         return (record.node for record in self._connected.values())

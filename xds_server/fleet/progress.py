@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from xds_server.fleet.plain import plain
 
@@ -22,9 +22,27 @@ class Rejected:
     """Names of the resources that these name; empty when none can be told."""
 
 
+class Counts(NamedTuple):
+    """As much of a `Progress` as tells whether waiting for it is over."""
+
+    affected: int
+    acknowledged: int
+    rejections: int
+
+    def plus(self, other: "Counts") -> "Counts":
+        """Both, of nodes that are not the same."""
+        return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+    def are_decided(self, share: float) -> bool:
+        """Whether `share` percent of the affected nodes acknowledged it, or so many rejected it that they never will."""
+        needed = share * self.affected
+        return 100 * self.acknowledged >= needed or 100 * (self.affected - self.rejections) < needed
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What came of a revision until now. All counts are of nodes; a node counts once, whatever streams it has."""
+    """What came of a revision until now. All counts are of nodes; a node counts once, whatever streams it has, and with streams
+    at several replicas once for each."""
 
     revision: int
     published: bool
@@ -46,10 +64,29 @@ class Progress:
     seconds: float | None
     """From commit to the last answer, once there is nobody left to wait for; None before, where nobody was affected, and where
     the time of the commit was not given."""
+    awaited: tuple[str, ...] = ()
+    """Names of replicas that live and do not serve it yet: what it concerns there is not counted."""
+    unknown: str = ""
+    """Why there may be replicas of which nothing is known; empty where that cannot be."""
+
+    @property
+    def counts(self) -> Counts:
+        """What tells whether waiting for it is over."""
+        return Counts(self.affected, self.acknowledged, self.rejections)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is any node left to wait for."""
+        return self.affected > self.acknowledged + self.rejections
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is known of every replica."""
+        return self.published and not self.awaited and not self.unknown
 
     def reached(self, share: float) -> bool:
-        """Whether at least `share` percent of the affected nodes acknowledged it. Of none, that is true."""
-        return self.published and 100 * self.acknowledged >= share * self.affected
+        """Whether at least `share` percent of the affected nodes acknowledged it, of all replicas. Of none, that is true."""
+        return self.is_whole and 100 * self.acknowledged >= share * self.affected
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it."""

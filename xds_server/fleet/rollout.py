@@ -6,10 +6,11 @@ Costs what is pending: a node that has answered is a number.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from heapq import nsmallest
 from typing import Final, Literal
 
 from xds_server.fleet.plain import kind
-from xds_server.fleet.progress import Progress, Rejected
+from xds_server.fleet.progress import Counts, Progress, Rejected
 from xds_server.xds import Outcome, Tracking
 
 TOLD: Final = 100
@@ -77,9 +78,10 @@ class Rollout:
         return bool(self._nodes)
 
     @property
-    def affected(self) -> int:
-        """Nodes that answered, and those that may yet."""
-        return self._acknowledged + self._rejections + len(self._nodes)
+    def counts(self) -> Counts:
+        """Nodes that answered, and those that may yet; and how they answered."""
+        affected = self._acknowledged + self._rejections + len(self._nodes)
+        return Counts(affected, self._acknowledged, self._rejections)
 
     @property
     def ending(self) -> Ending | None:
@@ -122,25 +124,22 @@ class Rollout:
             words = (outcome.version, outcome.detail, outcome.culprits)
             self._rejected.append(Rejected(outcome.node.id, kind(outcome.type_url), *words))
 
-    def is_decided(self, share: float) -> bool:
-        """Whether `share` percent of the affected nodes acknowledged it, or so many rejected it that they never will."""
-        needed = share * self.affected
-        return 100 * self._acknowledged >= needed or 100 * (self.affected - self._rejections) < needed
-
-    def progress(self) -> Progress:
-        """Where it is now. Costs what is pending."""
+    def progress(self, names: int | None = None) -> Progress:
+        """Where it is now. Costs what is pending. `names`: how many pending nodes are named at the most; None: all."""
+        pending = sorted(self._nodes) if names is None else nsmallest(names, self._nodes)
+        named = set(pending)
         types: dict[str, set[str]] = {}
         for stream in self._tracking.pending if self._tracking is not None else ():
-            if stream.node.id in self._nodes:
+            if stream.node.id in named:
                 types.setdefault(stream.node.id, set()).update(map(kind, stream.types))
         return Progress(
             revision=self.revision,
             published=True,
-            affected=self.affected,
+            affected=self.counts.affected,
             acknowledged=self._acknowledged,
             warm=self._warm,
             left=self._left,
-            pending={node: tuple(sorted(types.get(node, ()))) for node in sorted(self._nodes)},
+            pending={node: tuple(sorted(types.get(node, ()))) for node in pending},
             rejections=self._rejections,
             rejected=tuple(self._rejected),
             seconds=self.seconds,

@@ -1,9 +1,9 @@
 """What is known of one node: the words of the management API, as data that JSON can hold."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from xds_server.fleet.plain import plain
 from xds_server.xds import Service, Variant
@@ -11,6 +11,7 @@ from xds_server.xds import Service, Variant
 Status = Literal["SYNCED", "STALE", "NACKED", "NOT SENT"]
 """SYNCED: the last response was acknowledged. STALE: it is not answered yet. NACKED: something that was rejected has not been
 acknowledged since, or is kept back. NOT SENT: asked for, and nothing was sent yet."""
+WORST_FIRST: Final[tuple[Status, ...]] = ("NACKED", "STALE", "NOT SENT", "SYNCED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class StreamStatus:
     """One open stream of a node."""
 
     stream: int
-    """Its number, unique in the server's process."""
+    """Its number, unique in the process of its server."""
     peer: str
     """Where it comes from: ``ADDRESS:PORT``."""
     service: Service
@@ -69,11 +70,14 @@ class StreamStatus:
     connected_since: datetime
     types: tuple[str, ...]
     """Type URLs that it carries."""
+    replica: str = ""
+    """The control plane that it is a stream of; empty where there is one only."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """One node, which may have several streams: for its types, or because two processes share its id for a while."""
+    """One node, which may have several streams: for its types, or because two processes share its id for a while. These may be
+    streams of several replicas."""
 
     id: str
     connected: bool
@@ -94,6 +98,15 @@ class NodeStatus:
     streams: tuple[StreamStatus, ...]
     types: tuple[TypeStatus, ...]
     """Sorted by name. Of a node that has left: as it was then."""
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        """The replicas that it is connected to, sorted; none where there is one only, and of a node that has left."""
+        return tuple(sorted({stream.replica for stream in self.streams} - {""}))
+
+    def at(self, replica: str) -> "NodeStatus":
+        """With all of its streams at a replica."""
+        return replace(self, streams=tuple(replace(stream, replica=replica) for stream in self.streams))
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it: times as text in UTC."""

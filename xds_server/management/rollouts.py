@@ -3,12 +3,11 @@
 from typing import Any, Final
 
 from xds_server.catalog.contents import Contents
-from xds_server.fleet import Fleet, NodeStatus, Progress, TypeStatus, UnknownRevisionError
+from xds_server.fleet import WORST_FIRST, Fleet, NodeStatus, Progress, TypeStatus, UnknownRevisionError
 from xds_server.management.blame import Blame, blame
 
 MOST: Final = 100
 """Nodes that are named at a time."""
-_WORST: Final = ("NACKED", "STALE", "NOT SENT", "SYNCED")
 
 
 def waited(progress: Progress, share: float, contents: Contents) -> dict[str, Any]:
@@ -57,15 +56,21 @@ def node(status: NodeStatus) -> dict[str, Any]:
     types = {each.pop("type"): each for each in shown.pop("types")}
     locality = {part: shown.pop(part) for part in ("region", "zone", "sub_zone")}
     statuses = {each["status"] for each in types.values()}
-    worst = next((word for word in _WORST if word in statuses), "NOT SENT")
+    worst = next((word for word in WORST_FIRST if word in statuses), "NOT SENT")
     return {
         "id": shown.pop("id"),
         "status": worst if status.connected else "DISCONNECTED",
         "version": shown.pop("user_agent"),
         "locality": locality,
+        "replicas": [*status.replicas],
         **shown,
         "types": types,
     }
+
+
+def of_others(problem: str) -> str:
+    """That, and why, not all is known of other replicas; empty for no problem."""
+    return f"not all is known of other replicas: {problem}" if problem else ""
 
 
 def _shown(progress: Progress, contents: Contents) -> dict[str, Any]:
@@ -88,6 +93,8 @@ def _shown(progress: Progress, contents: Contents) -> dict[str, Any]:
             for each in progress.rejected[:MOST]
         ],
         "seconds": progress.seconds,
+        "awaited_replicas": [*progress.awaited],
+        "unknown": of_others(progress.unknown),
     }
 
 
@@ -98,11 +105,15 @@ def _blamed(each: Blame) -> dict[str, str]:
 def _sentence(progress: Progress, share: float, *, ok: bool) -> str:
     if not progress.published:
         return "it is committed, and not served yet"
-    if not progress.affected:
-        return "no connected Envoy is affected"
-    answered = f"{progress.acknowledged} of {progress.affected} affected Envoys acknowledged it"
+    answered = "no connected Envoy is affected"
+    if progress.affected:
+        answered = f"{progress.acknowledged} of {progress.affected} affected Envoys acknowledged it"
     if ok:
         return answered
     rejected = f", {progress.rejections} rejected it" if progress.rejections else ""
     names = ", ".join(sorted(progress.pending)[:5])
-    return f"{answered}{rejected}, {share:g} % were wanted" + (f"; not answered: {names}" if names else "")
+    parts = [f"{answered}{rejected}, {share:g} % were wanted"]
+    parts += [f"not answered: {names}"] if names else []
+    parts += [f"not served yet by {', '.join(progress.awaited)}"] if progress.awaited else []
+    parts += [of_others(progress.unknown)] if progress.unknown else []
+    return "; ".join(parts)

@@ -39,8 +39,8 @@ class Management:
         self.events = Events(catalog)
 
     def nodes(self) -> list[Node]:
-        """Those that are connected; a node with several streams is several times in it."""
-        return [client.node for client in self.publisher.server.clients]
+        """Those that are connected, to any replica; a node with several streams may be several times in it."""
+        return self.publisher.fleet.connected()
 
     def envoy(self, name: str, node_id: str | None = None) -> list[Any]:
         """The messages that an upstream becomes: for any Envoy, or for a connected node. Raises UnknownRecordError."""
@@ -96,9 +96,14 @@ class Management:
         return rollouts.degraded(self.publisher.fleet, self.catalog.contents)
 
     def node_page(self, *, after: str, most: int) -> tuple[list[dict[str, Any]], str | None]:
-        """Nodes that are connected, or were of late, by id from `after` on, and the id to go on after."""
+        """Nodes that are connected to any replica, or were of late, by id from `after` on, and the id to go on after."""
         left = [status for status in self.publisher.fleet.nodes() if status.id > after]
         return [rollouts.node(each) for each in left[:most]], left[most - 1].id if len(left) > most else None
+
+    @property
+    def unknown(self) -> str:
+        """Why those of other replicas may be missing; empty where none is."""
+        return rollouts.of_others(self.publisher.fleet.others.problem)
 
     def node(self, node_id: str) -> dict[str, Any]:
         """One node, and what of its definitions it cannot be given as written. Raises UnknownRecordError."""

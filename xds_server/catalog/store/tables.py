@@ -4,11 +4,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     DateTime,
     Dialect,
+    ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -79,4 +82,29 @@ tokens = Table(
     Column("created", UtcTime, nullable=False),
     Column("expires", UtcTime),
     Column("author", Text, nullable=False),
+)
+
+# Replicas that live; in PostgreSQL only, and not logged there.
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("delivered", Integer, nullable=False),
+    Column("forgotten", Integer, nullable=False),
+    Column("alive", DateTime(timezone=True), nullable=False),
+)
+
+# What each tells of its part of the fleet: nodes, and how far revisions have come with these. As JSON in UTF-8, whatever the
+# encoding of the database; ids of nodes may be longer than an index takes, and hold what no text may.
+replica_parts = Table(
+    "replica_parts",
+    metadata,
+    Column("replica", String(32), ForeignKey("replicas.id", ondelete="CASCADE"), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("replica_parts_by_number", "replica", "number"),
 )

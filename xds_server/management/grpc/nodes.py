@@ -18,7 +18,7 @@ class NodeService:
         found = messages.page(_node(each) for each in shown)
         if len(found) < len(shown):
             following = found[-1].id
-        return nodes_pb2.ListNodesResponse(nodes=found, next_page_token=following)
+        return nodes_pb2.ListNodesResponse(nodes=found, next_page_token=following, unknown=self._management.unknown)
 
     async def Get(self, request: nodes_pb2.GetNodeRequest, _: calls.Call) -> nodes_pb2.Node:
         return _node(self._management.node(request.id))

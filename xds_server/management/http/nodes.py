@@ -16,9 +16,10 @@ async def all_of_them(
     limit: Limit = 100,
     after: Annotated[str, Query(description="Id to go on after: `next` of the page before.")] = "",
 ) -> dict[str, Any]:
-    """Nodes that are connected, or were of late: what was sent, acknowledged and rejected. Those that poll have no stream."""
+    """Nodes that are connected to any replica, or were of late: what was sent, acknowledged and rejected. Those that poll have
+    no stream. `unknown`: why those of other replicas may be missing; empty where none is."""
     page, following = service.node_page(after=after, most=limit)
-    return {"nodes": page, "next": following}
+    return {"nodes": page, "next": following, "unknown": service.unknown}
 
 
 @router.get("/{node_id:path}", responses=documented(404))

@@ -26,7 +26,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$xds_server/management/v1/nodes.proto\x12\x18xds_server.management.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9c\x05\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x63luster\x18\x04 \x01(\t\x12\x34\n\x08locality\x18\x05 \x01(\x0b\x32\".xds_server.management.v1.Locality\x12)\n\x08metadata\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x11\n\tconnected\x18\x07 \x01(\x08\x12\x33\n\x0f\x63onnected_since\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0f\x64isconnected_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07service\x18\n \x01(\t\x12\x0f\n\x07variant\x18\x0b \x01(\t\x12\x35\n\x07streams\x18\x0c \x03(\x0b\x32$.xds_server.management.v1.NodeStream\x12\x38\n\x05types\x18\r \x03(\x0b\x32).xds_server.management.v1.Node.TypesEntry\x12<\n\x07\x61ltered\x18\x0e \x03(\x0b\x32+.xds_server.management.v1.Node.AlteredEntry\x1aP\n\nTypesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x31\n\x05value\x18\x02 \x01(\x0b\x32\".xds_server.management.v1.NodeType:\x02\x38\x01\x1aU\n\x0c\x41lteredEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x34\n\x05value\x18\x02 \x01(\x0b\x32%.xds_server.management.v1.Alterations:\x02\x38\x01\":\n\x08Locality\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x10\n\x08sub_zone\x18\x03 \x01(\t\"\x90\x01\n\nNodeStream\x12\x0e\n\x06stream\x18\x01 \x01(\x03\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\x0f\n\x07variant\x18\x04 \x01(\t\x12\x33\n\x0f\x63onnected_since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05types\x18\x06 \x03(\t\"\x80\x03\n\x08NodeType\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x14\n\x0cversion_sent\x18\x03 \x01(\t\x12\x1c\n\x14version_acknowledged\x18\x04 \x01(\t\x12+\n\x07sent_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0f\x61\x63knowledged_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12$\n\x17\x61\x63knowledgement_seconds\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12:\n\trejection\x18\x08 \x01(\x0b\x32\'.xds_server.management.v1.NodeRejection\x12>\n\x0bquarantined\x18\t \x03(\x0b\x32).xds_server.management.v1.NodeQuarantinedB\x1a\n\x18_acknowledgement_seconds\"0\n\x0fNodeQuarantined\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"k\n\rNodeRejection\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x10\n\x08\x63ulprits\x18\x03 \x03(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1c\n\x0b\x41lterations\x12\r\n\x05texts\x18\x01 \x03(\t\"9\n\x10ListNodesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x11ListNodesResponse\x12-\n\x05nodes\x18\x01 \x03(\x0b\x32\x1e.xds_server.management.v1.Node\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1c\n\x0eGetNodeRequest\x12\n\n\x02id\x18\x01 \x01(\t2\xbf\x01\n\x0bNodeService\x12_\n\x04List\x12*.xds_server.management.v1.ListNodesRequest\x1a+.xds_server.management.v1.ListNodesResponse\x12O\n\x03Get\x12(.xds_server.management.v1.GetNodeRequest\x1a\x1e.xds_server.management.v1.Nodeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$xds_server/management/v1/nodes.proto\x12\x18xds_server.management.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x05\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x63luster\x18\x04 \x01(\t\x12\x34\n\x08locality\x18\x05 \x01(\x0b\x32\".xds_server.management.v1.Locality\x12)\n\x08metadata\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x11\n\tconnected\x18\x07 \x01(\x08\x12\x33\n\x0f\x63onnected_since\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0f\x64isconnected_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07service\x18\n \x01(\t\x12\x0f\n\x07variant\x18\x0b \x01(\t\x12\x35\n\x07streams\x18\x0c \x03(\x0b\x32$.xds_server.management.v1.NodeStream\x12\x38\n\x05types\x18\r \x03(\x0b\x32).xds_server.management.v1.Node.TypesEntry\x12<\n\x07\x61ltered\x18\x0e \x03(\x0b\x32+.xds_server.management.v1.Node.AlteredEntry\x12\x10\n\x08replicas\x18\x0f \x03(\t\x1aP\n\nTypesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x31\n\x05value\x18\x02 \x01(\x0b\x32\".xds_server.management.v1.NodeType:\x02\x38\x01\x1aU\n\x0c\x41lteredEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x34\n\x05value\x18\x02 \x01(\x0b\x32%.xds_server.management.v1.Alterations:\x02\x38\x01\":\n\x08Locality\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x10\n\x08sub_zone\x18\x03 \x01(\t\"\xa1\x01\n\nNodeStream\x12\x0e\n\x06stream\x18\x01 \x01(\x03\x12\x0c\n\x04peer\x18\x02 \x01(\t\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\x0f\n\x07variant\x18\x04 \x01(\t\x12\x33\n\x0f\x63onnected_since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05types\x18\x06 \x03(\t\x12\x0f\n\x07replica\x18\x07 \x01(\t\"\x80\x03\n\x08NodeType\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x14\n\x0cversion_sent\x18\x03 \x01(\t\x12\x1c\n\x14version_acknowledged\x18\x04 \x01(\t\x12+\n\x07sent_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0f\x61\x63knowledged_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12$\n\x17\x61\x63knowledgement_seconds\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12:\n\trejection\x18\x08 \x01(\x0b\x32\'.xds_server.management.v1.NodeRejection\x12>\n\x0bquarantined\x18\t \x03(\x0b\x32).xds_server.management.v1.NodeQuarantinedB\x1a\n\x18_acknowledgement_seconds\"0\n\x0fNodeQuarantined\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"k\n\rNodeRejection\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x10\n\x08\x63ulprits\x18\x03 \x03(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1c\n\x0b\x41lterations\x12\r\n\x05texts\x18\x01 \x03(\t\"9\n\x10ListNodesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"l\n\x11ListNodesResponse\x12-\n\x05nodes\x18\x01 \x03(\x0b\x32\x1e.xds_server.management.v1.Node\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0f\n\x07unknown\x18\x03 \x01(\t\"\x1c\n\x0eGetNodeRequest\x12\n\n\x02id\x18\x01 \x01(\t2\xbf\x01\n\x0bNodeService\x12_\n\x04List\x12*.xds_server.management.v1.ListNodesRequest\x1a+.xds_server.management.v1.ListNodesResponse\x12O\n\x03Get\x12(.xds_server.management.v1.GetNodeRequest\x1a\x1e.xds_server.management.v1.Nodeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,29 +38,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NODE_ALTEREDENTRY']._loaded_options = None
   _globals['_NODE_ALTEREDENTRY']._serialized_options = b'8\001'
   _globals['_NODE']._serialized_start=130
-  _globals['_NODE']._serialized_end=798
-  _globals['_NODE_TYPESENTRY']._serialized_start=631
-  _globals['_NODE_TYPESENTRY']._serialized_end=711
-  _globals['_NODE_ALTEREDENTRY']._serialized_start=713
-  _globals['_NODE_ALTEREDENTRY']._serialized_end=798
-  _globals['_LOCALITY']._serialized_start=800
-  _globals['_LOCALITY']._serialized_end=858
-  _globals['_NODESTREAM']._serialized_start=861
-  _globals['_NODESTREAM']._serialized_end=1005
-  _globals['_NODETYPE']._serialized_start=1008
-  _globals['_NODETYPE']._serialized_end=1392
-  _globals['_NODEQUARANTINED']._serialized_start=1394
-  _globals['_NODEQUARANTINED']._serialized_end=1442
-  _globals['_NODEREJECTION']._serialized_start=1444
-  _globals['_NODEREJECTION']._serialized_end=1551
-  _globals['_ALTERATIONS']._serialized_start=1553
-  _globals['_ALTERATIONS']._serialized_end=1581
-  _globals['_LISTNODESREQUEST']._serialized_start=1583
-  _globals['_LISTNODESREQUEST']._serialized_end=1640
-  _globals['_LISTNODESRESPONSE']._serialized_start=1642
-  _globals['_LISTNODESRESPONSE']._serialized_end=1733
-  _globals['_GETNODEREQUEST']._serialized_start=1735
-  _globals['_GETNODEREQUEST']._serialized_end=1763
-  _globals['_NODESERVICE']._serialized_start=1766
-  _globals['_NODESERVICE']._serialized_end=1957
+  _globals['_NODE']._serialized_end=816
+  _globals['_NODE_TYPESENTRY']._serialized_start=649
+  _globals['_NODE_TYPESENTRY']._serialized_end=729
+  _globals['_NODE_ALTEREDENTRY']._serialized_start=731
+  _globals['_NODE_ALTEREDENTRY']._serialized_end=816
+  _globals['_LOCALITY']._serialized_start=818
+  _globals['_LOCALITY']._serialized_end=876
+  _globals['_NODESTREAM']._serialized_start=879
+  _globals['_NODESTREAM']._serialized_end=1040
+  _globals['_NODETYPE']._serialized_start=1043
+  _globals['_NODETYPE']._serialized_end=1427
+  _globals['_NODEQUARANTINED']._serialized_start=1429
+  _globals['_NODEQUARANTINED']._serialized_end=1477
+  _globals['_NODEREJECTION']._serialized_start=1479
+  _globals['_NODEREJECTION']._serialized_end=1586
+  _globals['_ALTERATIONS']._serialized_start=1588
+  _globals['_ALTERATIONS']._serialized_end=1616
+  _globals['_LISTNODESREQUEST']._serialized_start=1618
+  _globals['_LISTNODESREQUEST']._serialized_end=1675
+  _globals['_LISTNODESRESPONSE']._serialized_start=1677
+  _globals['_LISTNODESRESPONSE']._serialized_end=1785
+  _globals['_GETNODEREQUEST']._serialized_start=1787
+  _globals['_GETNODEREQUEST']._serialized_end=1815
+  _globals['_NODESERVICE']._serialized_start=1818
+  _globals['_NODESERVICE']._serialized_end=2009
 # @@protoc_insertion_point(module_scope)

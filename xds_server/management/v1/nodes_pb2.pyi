@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Node(_message.Message):
-    __slots__ = ("id", "status", "version", "cluster", "locality", "metadata", "connected", "connected_since", "disconnected_at", "service", "variant", "streams", "types", "altered")
+    __slots__ = ("id", "status", "version", "cluster", "locality", "metadata", "connected", "connected_since", "disconnected_at", "service", "variant", "streams", "types", "altered", "replicas")
     class TypesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -40,6 +40,7 @@ class Node(_message.Message):
     STREAMS_FIELD_NUMBER: _ClassVar[int]
     TYPES_FIELD_NUMBER: _ClassVar[int]
     ALTERED_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     id: str
     status: str
     version: str
@@ -54,7 +55,8 @@ class Node(_message.Message):
     streams: _containers.RepeatedCompositeFieldContainer[NodeStream]
     types: _containers.MessageMap[str, NodeType]
     altered: _containers.MessageMap[str, Alterations]
-    def __init__(self, id: _Optional[str] = ..., status: _Optional[str] = ..., version: _Optional[str] = ..., cluster: _Optional[str] = ..., locality: _Optional[_Union[Locality, _Mapping]] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., connected: _Optional[bool] = ..., connected_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., disconnected_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., service: _Optional[str] = ..., variant: _Optional[str] = ..., streams: _Optional[_Iterable[_Union[NodeStream, _Mapping]]] = ..., types: _Optional[_Mapping[str, NodeType]] = ..., altered: _Optional[_Mapping[str, Alterations]] = ...) -> None: ...
+    replicas: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., status: _Optional[str] = ..., version: _Optional[str] = ..., cluster: _Optional[str] = ..., locality: _Optional[_Union[Locality, _Mapping]] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., connected: _Optional[bool] = ..., connected_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., disconnected_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., service: _Optional[str] = ..., variant: _Optional[str] = ..., streams: _Optional[_Iterable[_Union[NodeStream, _Mapping]]] = ..., types: _Optional[_Mapping[str, NodeType]] = ..., altered: _Optional[_Mapping[str, Alterations]] = ..., replicas: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Locality(_message.Message):
     __slots__ = ("region", "zone", "sub_zone")
@@ -67,20 +69,22 @@ class Locality(_message.Message):
     def __init__(self, region: _Optional[str] = ..., zone: _Optional[str] = ..., sub_zone: _Optional[str] = ...) -> None: ...
 
 class NodeStream(_message.Message):
-    __slots__ = ("stream", "peer", "service", "variant", "connected_since", "types")
+    __slots__ = ("stream", "peer", "service", "variant", "connected_since", "types", "replica")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     PEER_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     VARIANT_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_SINCE_FIELD_NUMBER: _ClassVar[int]
     TYPES_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
     stream: int
     peer: str
     service: str
     variant: str
     connected_since: _timestamp_pb2.Timestamp
     types: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, stream: _Optional[int] = ..., peer: _Optional[str] = ..., service: _Optional[str] = ..., variant: _Optional[str] = ..., connected_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., types: _Optional[_Iterable[str]] = ...) -> None: ...
+    replica: str
+    def __init__(self, stream: _Optional[int] = ..., peer: _Optional[str] = ..., service: _Optional[str] = ..., variant: _Optional[str] = ..., connected_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., types: _Optional[_Iterable[str]] = ..., replica: _Optional[str] = ...) -> None: ...
 
 class NodeType(_message.Message):
     __slots__ = ("type_url", "status", "version_sent", "version_acknowledged", "sent_at", "acknowledged_at", "acknowledgement_seconds", "rejection", "quarantined")
@@ -139,12 +143,14 @@ class ListNodesRequest(_message.Message):
     def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListNodesResponse(_message.Message):
-    __slots__ = ("nodes", "next_page_token")
+    __slots__ = ("nodes", "next_page_token", "unknown")
     NODES_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     nodes: _containers.RepeatedCompositeFieldContainer[Node]
     next_page_token: str
-    def __init__(self, nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    unknown: str
+    def __init__(self, nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., unknown: _Optional[str] = ...) -> None: ...
 
 class GetNodeRequest(_message.Message):
     __slots__ = ("id",)

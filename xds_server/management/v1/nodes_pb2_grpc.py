@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class NodeServiceStub:
-    """What each connected Envoy has. Those that poll have no stream, and are not in it.
+    """What each connected Envoy has, of every replica. Those that poll have no stream, and are not in it.
     """
 
     def __init__(self, channel):
@@ -48,7 +48,7 @@ class NodeServiceStub:
 
 
 class NodeServiceServicer:
-    """What each connected Envoy has. Those that poll have no stream, and are not in it.
+    """What each connected Envoy has, of every replica. Those that poll have no stream, and are not in it.
     """
 
     def List(self, request, context):
@@ -87,7 +87,7 @@ def add_NodeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class NodeService:
-    """What each connected Envoy has. Those that poll have no stream, and are not in it.
+    """What each connected Envoy has, of every replica. Those that poll have no stream, and are not in it.
     """
 
     @staticmethod

@@ -39,7 +39,7 @@ class Revision(_message.Message):
     def __init__(self, revision: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., author: _Optional[str] = ..., message: _Optional[str] = ..., source: _Optional[str] = ..., client: _Optional[str] = ..., state: _Optional[str] = ..., refers_to: _Optional[int] = ..., note: _Optional[str] = ..., changes: _Optional[_Iterable[_Union[_results_pb2.RecordChange, _Mapping]]] = ..., delivery: _Optional[_Union[Delivery, _Mapping]] = ..., degraded: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("published", "affected", "acknowledged", "warm", "left", "pending", "rejected", "seconds")
+    __slots__ = ("published", "affected", "acknowledged", "warm", "left", "pending", "rejected", "seconds", "awaited_replicas", "unknown")
     PUBLISHED_FIELD_NUMBER: _ClassVar[int]
     AFFECTED_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +48,8 @@ class Delivery(_message.Message):
     PENDING_FIELD_NUMBER: _ClassVar[int]
     REJECTED_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
+    AWAITED_REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     published: bool
     affected: int
     acknowledged: int
@@ -56,7 +58,9 @@ class Delivery(_message.Message):
     pending: _containers.RepeatedCompositeFieldContainer[PendingNode]
     rejected: _containers.RepeatedCompositeFieldContainer[RejectingNode]
     seconds: float
-    def __init__(self, published: _Optional[bool] = ..., affected: _Optional[int] = ..., acknowledged: _Optional[int] = ..., warm: _Optional[int] = ..., left: _Optional[int] = ..., pending: _Optional[_Iterable[_Union[PendingNode, _Mapping]]] = ..., rejected: _Optional[_Iterable[_Union[RejectingNode, _Mapping]]] = ..., seconds: _Optional[float] = ...) -> None: ...
+    awaited_replicas: _containers.RepeatedScalarFieldContainer[str]
+    unknown: str
+    def __init__(self, published: _Optional[bool] = ..., affected: _Optional[int] = ..., acknowledged: _Optional[int] = ..., warm: _Optional[int] = ..., left: _Optional[int] = ..., pending: _Optional[_Iterable[_Union[PendingNode, _Mapping]]] = ..., rejected: _Optional[_Iterable[_Union[RejectingNode, _Mapping]]] = ..., seconds: _Optional[float] = ..., awaited_replicas: _Optional[_Iterable[str]] = ..., unknown: _Optional[str] = ...) -> None: ...
 
 class PendingNode(_message.Message):
     __slots__ = ("node", "what")
