@@ -134,6 +134,7 @@ async def test_what_is_held_serves_nothing_until_it_is_confirmed(url: str) -> No
         assert held.is_held
         assert (held.number, catalog.head, set(catalog.held)) == (2, 2, {2})
         assert ("upstream", "a") in catalog.contents
+        assert await catalog.commit(wants(FULL)) == (1, None, {}), "what is in force, which Envoys are waited for with"
         made = await catalog.commit(wants(remove=gone("a"), refers_to=2, confirmed=True))
         assert (made.number, made.is_held, catalog.held) == (3, False, {})
         await catalog.until_delivered(3)

@@ -173,7 +173,7 @@ class Catalog:
                 if not (made.changes or mark or proposal.is_news):
                     if await self._was_behind():
                         continue
-                    return Outcome(self.head, None, {})
+                    return Outcome(self.contents.revision, None, {})  # not that of one that is held
                 try:
                     revision = await self._write(proposal, made, mark)
                 except BehindError:
