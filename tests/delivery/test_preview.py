@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from xds_server.catalog.store.records import UPSTREAM
-from xds_server.delivery.preview import Preview, Values, previews
+from xds_server.delivery.preview import Difference, Preview, Values, previews
 from xds_server.upstreams.model import Upstream
 
 ADDRESS = {"host": "10.0.0.1", "port": 80}
@@ -22,7 +22,7 @@ def values(*targets: dict[str, Any], **fields: Any) -> Values:
 
 
 def preview(before: Values, after: Values) -> Preview:
-    (only,) = previews(before, after, [], datetime.now(UTC))
+    (only,) = previews(Difference(before, after), [], datetime.now(UTC))
     return only
 
 

@@ -69,16 +69,17 @@ def validate(
 
     What is legal and will surprise is printed in the same way, as a warning, and changes nothing about the exit code.
     """
-    from xds_server.cli.with_envoy import check_with_envoy, envoy_version
+    from xds_server.cli.with_envoy import check_with_envoy
     from xds_server.delivery.checking import check_files, warnings
+    from xds_server.envoy_binary import EnvoyNotFoundError
     from xds_server.resolvers.lookup import SystemLookup
-    from xds_server.testing.binary import EnvoyNotFoundError
 
     checked = check_files(paths, secrets_dir)
     problems, sound = checked.problems, "sound"
     if with_envoy and not problems:
         try:
-            problems, sound = check_with_envoy(checked), f"sound, and {envoy_version()} takes it"
+            envoy, problems = check_with_envoy(checked)
+            sound = f"sound, and {envoy} takes it"
         except EnvoyNotFoundError as error:
             fail(str(error))
     for problem in problems:

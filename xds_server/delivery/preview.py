@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import yaml
 
@@ -43,16 +43,36 @@ class Preview:
     """Ids of the connected nodes that receive it, before or after."""
 
 
-def previews(before: Values, after: Values, nodes: Iterable[Node], now: datetime) -> list[Preview]:
-    """What differs between two sets of records, which need hold no others than those that may differ, and what they need:
-    upstreams for overrides, and for gateways that forward to one."""
+class Difference(NamedTuple):
+    """Records before and after a change: those that may differ, and what they need: upstreams for overrides, and for
+    gateways that forward to one."""
+
+    before: Values
+    after: Values
+
+    @property
+    def keys(self) -> list[Key]:
+        """Of the records that do differ, sorted."""
+        both = self.before.keys() | self.after.keys()
+        return sorted(key for key in both if self.before.get(key) != self.after.get(key))
+
+
+def previews(difference: Difference, nodes: Iterable[Node], now: datetime) -> list[Preview]:
+    """What would become of each record that differs."""
     nodes = list(nodes)
-    found = []
-    for key in sorted(before.keys() | after.keys()):
-        old, new = before.get(key), after.get(key)
-        if old != new:
-            found.append(_preview(key, before, after, nodes, now))
-    return found
+    return [_preview(key, *difference, nodes, now) for key in difference.keys]
+
+
+def touched(difference: Difference, now: datetime) -> list[Upstream | Gateway]:
+    """The definitions that a change would make otherwise, as they would be served, with the upstreams that gateways need."""
+    keys: set[Key] = set()
+    for kind, name in difference.keys:
+        keys.add((UPSTREAM, split_name(name)[0]) if kind == OVERRIDE else (kind, name))
+        gateway = difference.after.get((kind, name))
+        if isinstance(gateway, Gateway) and gateway.upstream is not None:
+            keys.add((UPSTREAM, gateway.upstream))
+    found = (_value(key, difference.after, now) for key in sorted(keys))
+    return [each for each in found if isinstance(each, Upstream | Gateway)]
 
 
 def _preview(key: Key, before: Values, after: Values, nodes: list[Node], now: datetime) -> Preview:

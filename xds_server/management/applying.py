@@ -1,8 +1,7 @@
 """Whole documents, applied as one revision, or only looked at."""
 
 import asyncio
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from collections.abc import Iterable
 from typing import Any
 
 from xds_server.catalog.catalog import Catalog, Edit, Outcome
@@ -11,18 +10,16 @@ from xds_server.catalog.errors import InvalidError
 from xds_server.catalog.overrides import split_name
 from xds_server.catalog.planning import Plan, Proposal, Put, put
 from xds_server.catalog.store.records import GATEWAY, OVERRIDE, UPSTREAM, Attribution, Key
-from xds_server.delivery.preview import Preview, previews
+from xds_server.delivery.preview import Difference
 from xds_server.management.bodies import BodyError, Inspect, document
 from xds_server.upstreams.model import Gateway, Problem
-from xds_server.xds import Node
 
 
 class Applying:
     """Applies documents."""
 
-    def __init__(self, catalog: Catalog, inspect: Inspect, nodes: Callable[[], Iterable[Node]]) -> None:
-        """`nodes`: those that are connected."""
-        self._catalog, self._inspect, self._nodes = catalog, inspect, nodes
+    def __init__(self, catalog: Catalog, inspect: Inspect) -> None:
+        self._catalog, self._inspect = catalog, inspect
 
     async def apply(self, data: Any, by: Attribution, *, prune: bool = False) -> Outcome:
         """Add and replace what a document names, all of it or nothing. `prune`: take away what else came through the API.
@@ -36,19 +33,16 @@ class Applying:
         except InvalidError as error:
             raise _in_document(error, data) from None
 
-    def preview(self, data: Any, by: Attribution, *, prune: bool = False) -> tuple[list[Preview], str]:
-        """What `apply` would do, and why the guard would hold it (empty when it would not). Raises as `apply` does."""
+    async def preview(self, data: Any, by: Attribution, *, prune: bool = False) -> tuple[Difference, str]:
+        """What `apply` would change, and why the guard would hold it (empty when it would not). Raises as `apply` does."""
+        edit = await asyncio.to_thread(self._edit, data, by, prune=prune)
         try:
-            _, plan = self._catalog.plan(self._edit(data, by, prune=prune))
+            _, plan = self._catalog.plan(edit)
         except InvalidError as error:
             raise _in_document(error, data) from None
-        return self.previews(plan), plan.objection
-
-    def previews(self, plan: Plan) -> list[Preview]:
-        """What a plan would do."""
         before = _needed(self._catalog.contents, plan)
         after = {key: value for key, value in before.items() if key not in plan.changes} | dict(plan.values)
-        return previews(before, after, self._nodes(), datetime.now(UTC))
+        return Difference(before, after), plan.objection
 
     def _edit(self, data: Any, by: Attribution, *, prune: bool) -> Edit:
         upstreams, gateways = document(data, self._inspect)

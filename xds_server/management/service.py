@@ -1,5 +1,7 @@
 """Everything that can be asked of a running control plane; HTTP and gRPC are thin over it."""
 
+import asyncio
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -8,8 +10,9 @@ from xds_server.catalog.catalog import Catalog, Outcome
 from xds_server.catalog.errors import UnknownRecordError
 from xds_server.catalog.store.records import GATEWAY, UPSTREAM, Attribution
 from xds_server.delivery.checking import SecretsNow, not_servable
-from xds_server.delivery.preview import Preview
+from xds_server.delivery.preview import Difference, previews, touched
 from xds_server.delivery.publisher import Publisher
+from xds_server.delivery.trial import Trials
 from xds_server.fleet import CatalogueFigures
 from xds_server.management import rollouts, views
 from xds_server.management.applying import Applying
@@ -34,9 +37,10 @@ class Management:
         self.upstreams = Definitions(catalog, UPSTREAM, inspect)
         self.gateways = Definitions(catalog, GATEWAY, inspect)
         self.targets = Targets(catalog, inspect)
-        self.applying = Applying(catalog, inspect, self.nodes)
-        self.history = History(catalog, self.nodes)
+        self.applying = Applying(catalog, inspect)
+        self.history = History(catalog)
         self.events = Events(catalog)
+        self._trials = Trials()
 
     def nodes(self) -> list[Node]:
         """Those that are connected; a node with several streams is several times in it."""
@@ -52,14 +56,23 @@ class Management:
                 raise UnknownRecordError("connected node", node_id)
         return self.publisher.messages((UPSTREAM, name), node)
 
-    def preview(self, data: Any, by: Attribution, *, prune: bool = False) -> dict[str, Any]:
-        """What applying a document would do. Raises a RefusedError."""
-        found, objection = self.applying.preview(data, by, prune=prune)
-        return {**self.shown(found), "held": objection}
+    async def preview(
+        self, data: Any, by: Attribution, *, prune: bool = False, with_envoy: bool = False
+    ) -> dict[str, Any]:
+        """What applying a document would do. `with_envoy`: also whether a real Envoy takes it. Raises a RefusedError, and
+        TrialError where none could be asked."""
+        difference, objection = await self.applying.preview(data, by, prune=prune)
+        return {**await self.shown(difference, with_envoy=with_envoy), "held": objection}
 
-    def shown(self, found: list[Preview]) -> dict[str, Any]:
-        """Previews as plain data."""
-        return {"changes": [views.preview(each) for each in found]}
+    async def shown(self, difference: Difference, *, with_envoy: bool = False) -> dict[str, Any]:
+        """What a change does, as plain data. Raises TrialError as `preview` does."""
+        now = datetime.now(UTC)
+        # Seconds for 10,000 upstreams, in which Envoys must not wait.
+        found = await asyncio.to_thread(previews, difference, self.nodes(), now)
+        shown: dict[str, Any] = {"changes": [views.preview(each) for each in found]}
+        if with_envoy:
+            shown["envoy"] = views.trial(await self._trials(touched(difference, now)))
+        return shown
 
     def outcome(self, made: Outcome) -> dict[str, Any]:
         """The answer to a write, with what will surprise in what it wrote."""

@@ -9,6 +9,7 @@ from xds_server.security.authenticator import Authenticator
 from xds_server.security.roles import Role
 
 _LOOKS: Final = ("Get", "List", "Diff", "Watch")
+_TRIES: Final = ("Apply", "Diff")
 _OPERATES: Final = ("TargetService/Patch", "TargetService/UpdateTargets")
 
 
@@ -28,8 +29,10 @@ class AccessControl:
 
 def needed_role(method: str, request: Any) -> Role:
     """What a call (``RevisionService/Apply``) needs: looking at things, and dry runs, `read`; what operators say of targets
-    `operate`; else `write`."""
+    `operate`; else `write`, also to have an Envoy run on the server's machine."""
     name = method.rpartition("/")[2]
+    if name in _TRIES and request.with_envoy:
+        return Role.WRITE
     if name in _LOOKS or (name == "Apply" and request.dry_run):
         return Role.READ
     return Role.OPERATE if method in _OPERATES else Role.WRITE

@@ -16,6 +16,7 @@ from xds_server.catalog.errors import (
     UnknownRecordError,
 )
 from xds_server.catalog.store.engine import StoreError
+from xds_server.delivery.trial import TrialBusyError, TrialError
 from xds_server.management import refusals
 from xds_server.management.bodies import BodyError
 from xds_server.management.events import EndedError, FellBehindError
@@ -43,6 +44,10 @@ def code(error: Exception) -> grpc.StatusCode | None:
             return grpc.StatusCode.FAILED_PRECONDITION
         case FellBehindError():
             return grpc.StatusCode.RESOURCE_EXHAUSTED
+        case TrialBusyError():
+            return grpc.StatusCode.UNAVAILABLE
+        case TrialError():
+            return grpc.StatusCode.FAILED_PRECONDITION
         case StoreError() | EndedError():
             return grpc.StatusCode.UNAVAILABLE
         case UnauthenticatedError():

@@ -51,9 +51,13 @@ class AccessControl:
 
 
 def needed_role(method: str, path: str, query: Any) -> Role:
-    """What a request needs: looking at things, and dry runs, `read`; what operators say of targets `operate`; else `write`."""
-    if method not in _CHANGES or (
-        path == "/v1/apply" and query.get("dry_run", "").lower() in ("true", "1", "yes", "on")
-    ):
-        return Role.READ
+    """What a request needs: looking at things, and dry runs, `read`; what operators say of targets `operate`; else `write`,
+    also to have an Envoy run on the server's machine."""
+    if method not in _CHANGES or (path == "/v1/apply" and _is_set(query, "dry_run")):
+        return Role.WRITE if _is_set(query, "with_envoy") else Role.READ
     return Role.OPERATE if method == "PATCH" and "/targets/" in path else Role.WRITE
+
+
+def _is_set(query: Any, name: str) -> bool:
+    """Whether FastAPI may take a parameter for true: of several that one is taken which stands last, but any counts here."""
+    return any(value.lower() in ("true", "1", "yes", "on", "t", "y") for value in query.getlist(name))

@@ -17,6 +17,7 @@ from xds_server.catalog.errors import (
     UnknownRecordError,
 )
 from xds_server.catalog.store.engine import StoreError
+from xds_server.delivery.trial import TrialBusyError, TrialError
 from xds_server.management import refusals
 from xds_server.management.bodies import BodyError
 from xds_server.upstreams.model import Problem
@@ -90,6 +91,12 @@ def add_problems(app: FastAPI) -> None:
     @app.exception_handler(StoreError)
     async def not_writable(_: Request, error: StoreError) -> JSONResponse:
         return problem(503, refusals.not_writable(error), headers={"Retry-After": "1"})
+
+    @app.exception_handler(TrialError)
+    async def not_tried(_: Request, error: TrialError) -> JSONResponse:
+        if isinstance(error, TrialBusyError):
+            return problem(503, str(error), headers={"Retry-After": "10"})
+        return problem(409, str(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
