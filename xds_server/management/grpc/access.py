@@ -4,8 +4,9 @@ from typing import Any, Final
 
 from xds_server.management.actor import Actor
 from xds_server.management.grpc.calls import client_address
-from xds_server.security.access import Caller, require
+from xds_server.security.access import AccessError, Caller, require
 from xds_server.security.authenticator import Authenticator
+from xds_server.security.refusal_log import RefusalLog
 from xds_server.security.roles import Role
 
 _LOOKS: Final = ("Get", "List", "Diff", "Watch")
@@ -18,13 +19,19 @@ class AccessControl:
 
     def __init__(self, authenticator: Authenticator) -> None:
         self._authenticator = authenticator
+        self._refusals = RefusalLog()
 
     async def admit(self, method: str, request: Any, context: Any) -> Actor:
         """Who makes a call. Raises AccessError for one who may not. `request`: None for a stream of them."""
         authorization = dict(context.invocation_metadata() or ()).get("authorization")
-        identity = await self._authenticator.identify(Caller(authorization))
-        require(identity, needed_role(method, request), method)
-        return Actor(identity.name, client_address(context.peer()))
+        client = client_address(context.peer())
+        try:
+            identity = await self._authenticator.identify(Caller(authorization))
+            require(identity, needed_role(method, request), method)
+        except AccessError as error:
+            self._refusals.tell(error, client, method)
+            raise
+        return Actor(identity.name, client)
 
 
 def needed_role(method: str, request: Any) -> Role:

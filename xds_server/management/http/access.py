@@ -10,6 +10,7 @@ from xds_server.management.http.listening import certificate_of
 from xds_server.management.http.problems import problem
 from xds_server.security.access import CHALLENGE, AccessError, Caller, Identity, require
 from xds_server.security.authenticator import Authenticator
+from xds_server.security.refusal_log import RefusalLog
 from xds_server.security.roles import Role
 
 OPEN: Final = ("/healthz", "/readyz", "/v3/discovery:", "/docs", "/openapi.json", "/static-offline-docs/")
@@ -24,6 +25,7 @@ class AccessControl:
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self._app, self._authenticator = app, authenticator
+        self._refusals = RefusalLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith(OPEN):
@@ -33,10 +35,15 @@ class AccessControl:
         headers = connection.headers
         caller = Caller(headers.get("authorization"), certificate_of(scope), headers.get("host"), headers.get("origin"))
         method, path = scope["method"], scope["path"]
+        client = connection.client.host if connection.client is not None else ""
 
         async def admit() -> Identity:
-            identity = await self._authenticator.identify(caller)
-            require(identity, needed_role(method, path, connection.query_params), f"{method} {path}")
+            try:
+                identity = await self._authenticator.identify(caller)
+                require(identity, needed_role(method, path, connection.query_params), f"{method} {path}")
+            except AccessError as error:
+                self._refusals.tell(error, client, f"{method} {path}")
+                raise
             return identity
 
         try:
@@ -45,7 +52,6 @@ class AccessControl:
             refused = {"WWW-Authenticate": CHALLENGE} if error.status == 401 else None
             await problem(error.status, error.detail, headers=refused)(scope, receive, send)
             return
-        client = connection.client.host if connection.client is not None else ""
         scope.setdefault("state", {}).update(actor=Actor(identity.name, client), admit=admit)
         await self._app(scope, receive, send)
 
