@@ -34,9 +34,9 @@ def test_only_what_changed_is_parsed_again(
 ) -> None:
     parsed: list[str] = []
 
-    def noted(data: bytes, path: str) -> object:
+    def noted(data: bytes, path: str, inspect: documents.Inspect) -> object:
         parsed.append(Path(path).name)
-        return documents.parse(data, path)
+        return documents.parse(data, path, inspect)
 
     monkeypatch.setattr(on_disk, "parse", noted)
     os.utime(folder / "a.yaml")
@@ -179,11 +179,11 @@ def test_what_moves_while_it_is_read_is_not_missed(
     """The upstream of b.yaml moves to a.yaml when a.yaml was read already: it must not be seen in neither."""
     (folder / "a.yaml").write_text(text("a", port=81))
 
-    def and_then_moved(data: bytes, path: str) -> object:
+    def and_then_moved(data: bytes, path: str, inspect: documents.Inspect) -> object:
         monkeypatch.setattr(on_disk, "parse", documents.parse)
         (folder / "b.yaml").write_text(text())
         (folder / "a.yaml").write_text(text("a", "b", port=81))
-        return documents.parse(data, path)
+        return documents.parse(data, path, inspect)
 
     monkeypatch.setattr(on_disk, "parse", and_then_moved)
     change = loaded.scan().change
@@ -195,9 +195,9 @@ def test_a_tree_that_never_rests_is_read_all_the_same(
 ) -> None:
     ports = iter(range(1000, 2000))
 
-    def always_edited(data: bytes, path: str) -> object:
+    def always_edited(data: bytes, path: str, inspect: documents.Inspect) -> object:
         (folder / "a.yaml").write_text(text("a", port=next(ports)))
-        return documents.parse(data, path)
+        return documents.parse(data, path, inspect)
 
     (folder / "a.yaml").write_text(text("a", port=999))
     monkeypatch.setattr(on_disk, "parse", always_edited)
