@@ -122,7 +122,8 @@ def test_giving_way_can_lead_to_another_clash(loaded: Any, folder: Path, text: T
     assert [name for name, _ in loaded.told] == ["a.yaml", "c.yaml"]
 
 
-def test_an_upstream_that_a_gateway_needs_is_not_taken_away(folder: Path, reading: Any, text: Text) -> None:
+def test_which_upstreams_there_are_beside_the_files_is_not_known_here(folder: Path, reading: Any, text: Text) -> None:
+    """`FileRecords` and the catalogue say whether a gateway may be without one."""
     (folder / "gateway.yaml").write_text(GATEWAY)
     (folder / "postgres.yaml").write_text(POSTGRES)
     (folder / "other.yaml").write_text(text("other"))
@@ -131,14 +132,10 @@ def test_an_upstream_that_a_gateway_needs_is_not_taken_away(folder: Path, readin
     (folder / "postgres.yaml").unlink()
     (folder / "other.yaml").write_text(text("other", port=81))
     read.scan()
-    assert (read.ports, read.told) == ({"postgres": 5432, "other": 81}, [("gateway.yaml", "gateways[0].upstream")])
+    assert (read.ports, read.told) == ({"other": 81}, [])
     (folder / "gateway.yaml").write_text("gateways: []\n")
     change = read.scan().change
-    assert (change.removed_upstreams, change.removed_gateways, read.told) == (
-        frozenset({"postgres"}),
-        frozenset({"db"}),
-        [],
-    )
+    assert (change.removed_upstreams, change.removed_gateways, read.told) == (frozenset(), frozenset({"db"}), [])
 
 
 def test_an_upstream_may_move_between_files(loaded: Any, folder: Path, text: Text) -> None:
@@ -156,21 +153,6 @@ def test_the_holder_of_an_upstream_is_edited_while_another_file_claims_it(
     (folder / "b.yaml").write_text(text("b", port=81))
     loaded.scan()
     assert (loaded.ports, [name for name, _ in loaded.told]) == ({"a": 80, "b": 81}, ["a.yaml"])
-
-
-def test_a_missing_upstream_is_not_reported_while_the_file_that_may_define_it_is_broken(
-    folder: Path, reading: Any
-) -> None:
-    (folder / "gateway.yaml").write_text(GATEWAY)
-    (folder / "postgres.yaml").write_text(BROKEN)
-    read = reading(folder)
-    read.scan()
-    assert {name for name, _ in read.told} == {"postgres.yaml"}
-    (folder / "postgres.yaml").write_text("upstreams: []\n")
-    read.scan()
-    assert read.told == [("gateway.yaml", "gateways[0].upstream")]
-    (folder / "postgres.yaml").write_text(POSTGRES)
-    assert read.scan().ready
 
 
 def test_what_moves_while_it_is_read_is_not_missed(

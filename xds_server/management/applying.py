@@ -6,7 +6,7 @@ from typing import Any
 
 from xds_server.catalog.catalog import Catalog, Edit, Outcome
 from xds_server.catalog.contents import Contents, Value
-from xds_server.catalog.errors import InvalidError
+from xds_server.catalog.errors import InvalidError, StillNeededError
 from xds_server.catalog.overrides import split_name
 from xds_server.catalog.planning import Plan, Proposal, Put, put
 from xds_server.catalog.store.records import GATEWAY, OVERRIDE, UPSTREAM, Attribution, Key
@@ -30,6 +30,8 @@ class Applying:
         edit = await asyncio.to_thread(self._edit, data, by, prune=prune)
         try:
             return await self._catalog.commit(edit)
+        except StillNeededError:
+            raise  # by what is not in the document
         except InvalidError as error:
             raise _in_document(error, data) from None
 
@@ -38,6 +40,8 @@ class Applying:
         edit = await asyncio.to_thread(self._edit, data, by, prune=prune)
         try:
             _, plan = self._catalog.plan(edit)
+        except StillNeededError:
+            raise  # by what is not in the document
         except InvalidError as error:
             raise _in_document(error, data) from None
         before = _needed(self._catalog.contents, plan)

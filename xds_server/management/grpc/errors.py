@@ -13,6 +13,7 @@ from xds_server.catalog.errors import (
     InvalidError,
     NotOwnedError,
     RefusedError,
+    StillNeededError,
     UnknownRecordError,
 )
 from xds_server.catalog.store.engine import StoreError
@@ -34,6 +35,8 @@ twice, with up to three bytes for one."""
 def code(error: Exception) -> grpc.StatusCode | None:
     """The status of an error; None for one that is ours to mend."""
     match error:
+        case StillNeededError():
+            return grpc.StatusCode.FAILED_PRECONDITION
         case BodyError() | InvalidError():
             return grpc.StatusCode.INVALID_ARGUMENT
         case UnknownRecordError():

@@ -14,6 +14,7 @@ from xds_server.catalog.errors import (
     InvalidError,
     NotOwnedError,
     RefusedError,
+    StillNeededError,
     UnknownRecordError,
 )
 from xds_server.catalog.store.engine import StoreError
@@ -116,13 +117,13 @@ def _refused(error: RefusedError) -> JSONResponse:
 def _status(error: RefusedError) -> int:
     if isinstance(error, BodyError):
         return 400 if error.is_unreadable else 422
-    if isinstance(error, InvalidError):
+    if isinstance(error, InvalidError) and not isinstance(error, StillNeededError):
         return 422
     if isinstance(error, UnknownRecordError):
         return 404
     if isinstance(error, ChangedMeanwhileError):
         return 412
-    assert isinstance(error, NotOwnedError | HistoryError)
+    assert isinstance(error, NotOwnedError | HistoryError | StillNeededError)
     return 409
 
 
