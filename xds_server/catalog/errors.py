@@ -60,4 +60,4 @@ class UnknownRecordError(RefusedError):
 
 
 class HistoryError(RefusedError):
-    """A revision that cannot be confirmed."""
+    """A revision that cannot be confirmed, or waited for."""

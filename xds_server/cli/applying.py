@@ -86,6 +86,14 @@ def apply(
         tell(answer, output, waited=wait is not None)
 
 
+def wait_for(client: Client, answer: Any, waited: dict[str, str], patience: float) -> Any:
+    """The answer to a change, with what came of waiting for its revision. `waited`: see `read_wait`; empty for not at all."""
+    if not waited or answer.get("state") == "held":
+        return answer
+    found = client.send("GET", "revisions", str(answer["revision"]), query=waited, patience=patience)
+    return {**answer, "wait": found.get("wait")}
+
+
 def read_wait(wait: str | None, timeout: str) -> tuple[dict[str, str], float]:
     """What a request says of waiting, and the seconds that it may take. Raises typer.BadParameter."""
     patience = read_seconds("--timeout", timeout)

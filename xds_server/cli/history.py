@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from xds_server.cli.applying import Timeout, Wait, read_wait
+from xds_server.cli.applying import Timeout, Wait, read_wait, wait_for
 from xds_server.cli.client import Client
 from xds_server.cli.completing import revision_numbers
 from xds_server.cli.connection import connected
@@ -73,7 +73,17 @@ def rollback(
 
 
 @connected
-def confirm(client: Client, revision: Revision, message: Message = "", output: AsData = None) -> None:
+def confirm(
+    client: Client,
+    revision: Revision,
+    wait: Wait = None,
+    timeout: Timeout = "30s",
+    message: Message = "",
+    output: AsData = None,
+) -> None:
     """Put in force what the guard held."""
+    waited, patience = read_wait(wait, timeout)
     answer = client.send("POST", "revisions", str(revision), "confirm", query={"message": message})
-    tell(answer, output, f"what revision {revision} held is in force: {', '.join(changed(answer))}")
+    answer = wait_for(client, answer, waited, patience)
+    sentence = f"what revision {revision} held is in force: {', '.join(changed(answer))}"
+    tell(answer, output, sentence, waited=bool(waited))

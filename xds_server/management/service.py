@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from xds_server.catalog.catalog import Catalog, Outcome
-from xds_server.catalog.errors import UnknownRecordError
+from xds_server.catalog.errors import HistoryError, UnknownRecordError
 from xds_server.catalog.store.records import GATEWAY, UPSTREAM, Attribution
 from xds_server.delivery.checking import SecretsNow, not_servable
 from xds_server.delivery.preview import Difference, previews, touched
 from xds_server.delivery.publisher import Publisher
 from xds_server.delivery.trial import Trials
-from xds_server.fleet import CatalogueFigures
+from xds_server.fleet import CatalogueFigures, UnknownRevisionError
 from xds_server.management import rollouts, views
 from xds_server.management.applying import Applying
 from xds_server.management.definitions import Definitions, record
@@ -88,6 +88,21 @@ class Management:
         longer than `LONGEST_WAIT`."""
         progress = await self.publisher.fleet.wait(number, share, min(within, LONGEST_WAIT))
         return rollouts.waited(progress, share, self.catalog.contents)
+
+    async def revision(self, number: int, wait: tuple[float, float] | None = None) -> dict[str, Any]:
+        """One revision, which records it changed, and how far it has come with the Envoys.
+
+        `wait`: share and time of `wait`, which comes first where the revision is in force. Raises UnknownRecordError, and
+        HistoryError where it is too long ago to be waited for.
+        """
+        shown = await self.history.get(number)
+        waited: dict[str, Any] = {}
+        if wait is not None and shown["state"] == "applied":
+            try:
+                waited = {"wait": await self.wait(number, *wait)}
+            except UnknownRevisionError as error:
+                raise HistoryError(str(error)) from None
+        return {**shown, **self.progress(number), **waited}
 
     def progress(self, number: int) -> dict[str, Any]:
         """How far a revision has come with the Envoys, and who rejects something of it."""

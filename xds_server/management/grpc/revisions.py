@@ -39,8 +39,10 @@ class RevisionService:
         return revisions_pb2.ListRevisionsResponse(revisions=found, next_page_token=following)
 
     async def Get(self, request: revisions_pb2.GetRevisionRequest, _: calls.Call) -> revisions_pb2.Revision:
-        shown = await self._management.history.get(calls.revision(request))
-        return messages.filled(revisions_pb2.Revision, {**shown, **self._management.progress(request.revision)})
+        number, waiting = calls.revision(request), calls.waiting(request)
+        shown = await self._management.revision(number, waiting)
+        waited = {"wait": {**shown["wait"], "delivery": shown["wait"]}} if "wait" in shown else {}
+        return messages.filled(revisions_pb2.Revision, {**shown, **waited})
 
     async def Diff(self, request: revisions_pb2.DiffRequest, _: calls.Call) -> revisions_pb2.Preview:
         history, number = self._management.history, calls.revision(request)

@@ -69,10 +69,10 @@ async def all_of_them(
     return {"revisions": found, "next": found[-1]["revision"] if len(found) == limit else None}
 
 
-@router.get("/revisions/{number}", responses=documented(404, 422, 503))
-async def one(service: Service, number: Number) -> dict[str, Any]:
-    """One revision, and which records it changed."""
-    return {**await service.history.get(number), **service.progress(number)}
+@router.get("/revisions/{number}", responses=documented(404, 409, 422, 503))
+async def one(service: Service, number: Number, wait: Share = None, patience: Timeout = "30s") -> dict[str, Any]:
+    """One revision, which records it changed, and how far it has come. With `wait` that is waited for: of any change."""
+    return await service.revision(number, (_share(wait), _seconds(patience)) if wait is not None else None)
 
 
 @router.get("/revisions/{number}/diff", responses=documented(404, 409, 422, 503))

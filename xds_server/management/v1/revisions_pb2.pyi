@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Revision(_message.Message):
-    __slots__ = ("revision", "time", "author", "message", "source", "client", "state", "refers_to", "note", "changes", "delivery", "degraded")
+    __slots__ = ("revision", "time", "author", "message", "source", "client", "state", "refers_to", "note", "changes", "delivery", "degraded", "wait")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,7 @@ class Revision(_message.Message):
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     DELIVERY_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
     revision: int
     time: _timestamp_pb2.Timestamp
     author: str
@@ -36,7 +37,8 @@ class Revision(_message.Message):
     changes: _containers.RepeatedCompositeFieldContainer[_results_pb2.RecordChange]
     delivery: Delivery
     degraded: _containers.RepeatedCompositeFieldContainer[Degradation]
-    def __init__(self, revision: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., author: _Optional[str] = ..., message: _Optional[str] = ..., source: _Optional[str] = ..., client: _Optional[str] = ..., state: _Optional[str] = ..., refers_to: _Optional[int] = ..., note: _Optional[str] = ..., changes: _Optional[_Iterable[_Union[_results_pb2.RecordChange, _Mapping]]] = ..., delivery: _Optional[_Union[Delivery, _Mapping]] = ..., degraded: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ...) -> None: ...
+    wait: WaitResult
+    def __init__(self, revision: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., author: _Optional[str] = ..., message: _Optional[str] = ..., source: _Optional[str] = ..., client: _Optional[str] = ..., state: _Optional[str] = ..., refers_to: _Optional[int] = ..., note: _Optional[str] = ..., changes: _Optional[_Iterable[_Union[_results_pb2.RecordChange, _Mapping]]] = ..., delivery: _Optional[_Union[Delivery, _Mapping]] = ..., degraded: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., wait: _Optional[_Union[WaitResult, _Mapping]] = ...) -> None: ...
 
 class Delivery(_message.Message):
     __slots__ = ("published", "affected", "acknowledged", "warm", "left", "pending", "rejected", "seconds")
@@ -219,10 +221,14 @@ class ListRevisionsResponse(_message.Message):
     def __init__(self, revisions: _Optional[_Iterable[_Union[Revision, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class GetRevisionRequest(_message.Message):
-    __slots__ = ("revision",)
+    __slots__ = ("revision", "wait", "timeout")
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     revision: int
-    def __init__(self, revision: _Optional[int] = ...) -> None: ...
+    wait: float
+    timeout: str
+    def __init__(self, revision: _Optional[int] = ..., wait: _Optional[float] = ..., timeout: _Optional[str] = ...) -> None: ...
 
 class DiffRequest(_message.Message):
     __slots__ = ("revision", "to", "with_envoy")
