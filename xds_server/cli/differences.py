@@ -72,4 +72,4 @@ def heading(change: Mapping[str, Any]) -> str:
 def _warnings(answer: Mapping[str, Any]) -> Iterator[str]:
     """Each once, as a record and what lies over it have the same."""
     seen = dict.fromkeys(lint(one) for change in answer["changes"] for one in change.get("warnings") or ())
-    yield from seen
+    yield from dict.fromkeys([*seen, *map(lint, answer.get("warnings") or ())])

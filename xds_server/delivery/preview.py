@@ -11,13 +11,13 @@ import yaml
 from xds_server.catalog.contents import Value
 from xds_server.catalog.overrides import TargetOverride, overridden, split_name
 from xds_server.catalog.store.records import GATEWAY, OVERRIDE, UPSTREAM, Key
-from xds_server.delivery.audience import matches
+from xds_server.delivery.audience import matches, selector_key
 from xds_server.delivery.compiled import Compiled, NotServableError, compile_gateway, compile_upstream
 from xds_server.delivery.effects import Effects, effects
 from xds_server.delivery.overlap import leaves_unserved
 from xds_server.delivery.stand_ins import SecretStandIns, address_stand_ins
 from xds_server.upstreams.deadlines import as_of
-from xds_server.upstreams.lint import Lint, lint_one
+from xds_server.upstreams.lint import Lint, lint_one, lint_together
 from xds_server.upstreams.model import Gateway, NodeSelector, Upstream
 from xds_server.xds import Node
 
@@ -73,6 +73,21 @@ def touched(difference: Difference, now: datetime) -> list[Upstream | Gateway]:
             keys.add((UPSTREAM, gateway.upstream))
     found = (_value(key, difference.after, now) for key in sorted(keys))
     return [each for each in found if isinstance(each, Upstream | Gateway)]
+
+
+def lints_between(before: Iterable[Upstream], after: Iterable[Upstream], nodes: Iterable[Node]) -> list[Lint]:
+    """What will surprise in all upstreams together, and would not without the change: with the Envoys that are connected."""
+    envoys = [*{node.id: node for node in nodes if not node.is_grpc}.values()]
+    counts: dict[str, int] = {}
+
+    def count(upstream: Upstream) -> int:
+        key = selector_key(upstream.nodes)
+        if key not in counts:
+            counts[key] = max(1, sum(matches(upstream.nodes, node) for node in envoys))
+        return counts[key]
+
+    old = {*lint_together([*before], count)}
+    return [each for each in lint_together([*after], count) if each not in old]
 
 
 def _preview(key: Key, before: Values, after: Values, nodes: list[Node], now: datetime) -> Preview:

@@ -1,8 +1,8 @@
 """Whole documents, applied as one revision, or only looked at."""
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from xds_server.catalog.catalog import Catalog, Edit, Outcome
 from xds_server.catalog.contents import Contents, Value
@@ -12,7 +12,18 @@ from xds_server.catalog.planning import Plan, Proposal, Put, put
 from xds_server.catalog.store.records import GATEWAY, OVERRIDE, UPSTREAM, Attribution, Key
 from xds_server.delivery.preview import Difference
 from xds_server.management.bodies import BodyError, Inspect, document
-from xds_server.upstreams.model import Gateway, Problem
+from xds_server.upstreams.model import Gateway, Problem, Upstream
+
+
+class Planned(NamedTuple):
+    """What a document would do."""
+
+    difference: Difference
+    objection: str
+    """Why the guard would hold it; empty when it would not."""
+    before: list[Upstream]
+    after: list[Upstream]
+    """All upstreams that there would be."""
 
 
 class Applying:
@@ -35,8 +46,8 @@ class Applying:
         except InvalidError as error:
             raise _in_document(error, data) from None
 
-    async def preview(self, data: Any, by: Attribution, *, prune: bool = False) -> tuple[Difference, str]:
-        """What `apply` would change, and why the guard would hold it (empty when it would not). Raises as `apply` does."""
+    async def preview(self, data: Any, by: Attribution, *, prune: bool = False) -> Planned:
+        """What `apply` would do. Raises as `apply` does."""
         edit = await asyncio.to_thread(self._edit, data, by, prune=prune)
         try:
             _, plan = self._catalog.plan(edit)
@@ -46,7 +57,10 @@ class Applying:
             raise _in_document(error, data) from None
         before = _needed(self._catalog.contents, plan)
         after = {key: value for key, value in before.items() if key not in plan.changes} | dict(plan.values)
-        return Difference(before, after), plan.objection
+        upstreams = {name: self._catalog.contents.upstream(name) for name in self._catalog.contents.names(UPSTREAM)}
+        then: dict[str, Value | None] = {**upstreams}
+        then |= {name: plan.values.get((kind, name)) for kind, name in plan.changes if kind == UPSTREAM}
+        return Planned(Difference(before, after), plan.objection, _upstreams(upstreams), _upstreams(then))
 
     def _edit(self, data: Any, by: Attribution, *, prune: bool) -> Edit:
         upstreams, gateways = document(data, self._inspect)
@@ -58,6 +72,10 @@ class Applying:
             return Proposal(by, wanted, gone)
 
         return edit
+
+
+def _upstreams(found: Mapping[str, Value | None]) -> list[Upstream]:
+    return [value for _, value in sorted(found.items()) if isinstance(value, Upstream)]
 
 
 def _in_document(error: InvalidError, data: Any) -> BodyError:

@@ -10,7 +10,7 @@ from xds_server.catalog.catalog import Catalog, Outcome
 from xds_server.catalog.errors import HistoryError, UnknownRecordError
 from xds_server.catalog.store.records import GATEWAY, UPSTREAM, Attribution
 from xds_server.delivery.checking import SecretsNow, not_servable
-from xds_server.delivery.preview import Difference, previews, touched
+from xds_server.delivery.preview import Difference, lints_between, previews, touched
 from xds_server.delivery.publisher import Publisher
 from xds_server.delivery.trial import Trials
 from xds_server.fleet import CatalogueFigures, UnknownRevisionError
@@ -61,8 +61,10 @@ class Management:
     ) -> dict[str, Any]:
         """What applying a document would do. `with_envoy`: also whether a real Envoy takes it. Raises a RefusedError, and
         TrialError where none could be asked."""
-        difference, objection = await self.applying.preview(data, by, prune=prune)
-        return {**await self.shown(difference, with_envoy=with_envoy), "held": objection}
+        planned = await self.applying.preview(data, by, prune=prune)
+        lints = await asyncio.to_thread(lints_between, planned.before, planned.after, self.nodes())
+        shown = await self.shown(planned.difference, with_envoy=with_envoy)
+        return {**shown, "warnings": [views.lint(each) for each in lints], "held": planned.objection}
 
     async def shown(self, difference: Difference, *, with_envoy: bool = False) -> dict[str, Any]:
         """What a change does, as plain data. Raises TrialError as `preview` does."""

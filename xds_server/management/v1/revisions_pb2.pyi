@@ -147,14 +147,16 @@ class ApplyResponse(_message.Message):
     def __init__(self, result: _Optional[_Union[_results_pb2.WriteResult, _Mapping]] = ..., preview: _Optional[_Union[Preview, _Mapping]] = ..., wait: _Optional[_Union[WaitResult, _Mapping]] = ...) -> None: ...
 
 class Preview(_message.Message):
-    __slots__ = ("changes", "held", "envoy")
+    __slots__ = ("changes", "held", "warnings", "envoy")
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     ENVOY_FIELD_NUMBER: _ClassVar[int]
     changes: _containers.RepeatedCompositeFieldContainer[RecordPreview]
     held: str
+    warnings: _containers.RepeatedCompositeFieldContainer[_results_pb2.Warning]
     envoy: EnvoyTrial
-    def __init__(self, changes: _Optional[_Iterable[_Union[RecordPreview, _Mapping]]] = ..., held: _Optional[str] = ..., envoy: _Optional[_Union[EnvoyTrial, _Mapping]] = ...) -> None: ...
+    def __init__(self, changes: _Optional[_Iterable[_Union[RecordPreview, _Mapping]]] = ..., held: _Optional[str] = ..., warnings: _Optional[_Iterable[_Union[_results_pb2.Warning, _Mapping]]] = ..., envoy: _Optional[_Union[EnvoyTrial, _Mapping]] = ...) -> None: ...
 
 class EnvoyTrial(_message.Message):
     __slots__ = ("version", "checked", "refused")
