@@ -60,7 +60,8 @@ class Difference(NamedTuple):
 def previews(difference: Difference, nodes: Iterable[Node], now: datetime) -> list[Preview]:
     """What would become of each record that differs."""
     nodes = list(nodes)
-    return [_preview(key, *difference, nodes, now) for key in difference.keys]
+    before, after = (_Served(values, now) for values in difference)
+    return [_preview(key, before, after, nodes) for key in difference.keys]
 
 
 def touched(difference: Difference, now: datetime) -> list[Upstream | Gateway]:
@@ -71,7 +72,8 @@ def touched(difference: Difference, now: datetime) -> list[Upstream | Gateway]:
         gateway = difference.after.get((kind, name))
         if isinstance(gateway, Gateway) and gateway.upstream is not None:
             keys.add((UPSTREAM, gateway.upstream))
-    found = (_value(key, difference.after, now) for key in sorted(keys))
+    after = _Served(difference.after, now)
+    found = (after.value(key) for key in sorted(keys))
     return [each for each in found if isinstance(each, Upstream | Gateway)]
 
 
@@ -90,10 +92,29 @@ def lints_between(before: Iterable[Upstream], after: Iterable[Upstream], nodes: 
     return [each for each in lint_together([*after], count) if each not in old]
 
 
-def _preview(key: Key, before: Values, after: Values, nodes: list[Node], now: datetime) -> Preview:
+class _Served:
+    """Records as they are served at a moment: definitions with the overrides over them."""
+
+    def __init__(self, values: Values, now: datetime) -> None:
+        self.written, self._now = values, now
+        self._overrides: dict[str, dict[str, TargetOverride]] = {}
+        for (_, name), value in values.items():
+            if isinstance(value, TargetOverride):
+                upstream, target = split_name(name)
+                self._overrides.setdefault(upstream, {})[target] = value
+
+    def value(self, key: Key) -> Value | None:
+        value = self.written.get(key)
+        if not isinstance(value, Upstream):
+            return value
+        return as_of(overridden(value, self._overrides.get(key[1], {})), self._now)
+
+
+def _preview(key: Key, served_before: _Served, served_after: _Served, nodes: list[Node]) -> Preview:
+    before, after = served_before.written, served_after.written
     old, new = before.get(key), after.get(key)
     about = (UPSTREAM, split_name(key[1])[0]) if key[0] == OVERRIDE else key
-    was, will = (_value(about, values, now) for values in (before, after))
+    was, will = served_before.value(about), served_after.value(about)
     unserved = isinstance(was, Upstream) and isinstance(will, Upstream) and leaves_unserved(was, will)
     made = effects(_compiled(was), _compiled(will), moved=_moved(about, before, after), unserved=unserved)
     upstream = after.get(about)
@@ -103,12 +124,6 @@ def _preview(key: Key, before: Values, after: Values, nodes: list[Node], now: da
     return Preview(*key, action, made, tuple(_lines(old, new)), tuple(lints), tuple(sorted(touched)))
 
 
-def _value(key: Key, values: Values, now: datetime) -> Value | None:
-    """A definition as it is served."""
-    value = values.get(key)
-    return as_of(overridden(value, _overrides(key[1], values)), now) if isinstance(value, Upstream) else value
-
-
 def _compiled(value: Value | None) -> Compiled | None:
     try:
         if isinstance(value, Upstream):
@@ -116,14 +131,6 @@ def _compiled(value: Value | None) -> Compiled | None:
         return compile_gateway(value) if isinstance(value, Gateway) else None
     except NotServableError:
         return None
-
-
-def _overrides(upstream: str, values: Values) -> dict[str, TargetOverride]:
-    return {
-        split_name(name)[1]: value
-        for (kind, name), value in values.items()
-        if kind == OVERRIDE and isinstance(value, TargetOverride) and split_name(name)[0] == upstream
-    }
 
 
 def _selector(key: Key, values: Values) -> NodeSelector | None:

@@ -55,6 +55,8 @@ def _with_endpoints(cluster: Any, assignment: Any) -> Any:
     copy.CopyFrom(cluster)
     copy.name, copy.type = f"{cluster.name}{ENDPOINTS}", cluster_pb2.Cluster.STATIC
     copy.ClearField("eds_cluster_config")
+    # The cluster itself has them too. Here Envoy would open a socket for each target, and send nothing through it.
+    copy.ClearField("health_checks")
     copy.load_assignment.CopyFrom(assignment)
     return copy
 
