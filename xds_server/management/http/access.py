@@ -16,6 +16,8 @@ from xds_server.security.roles import Role
 OPEN: Final = ("/healthz", "/readyz", "/v3/discovery:", "/docs", "/openapi.json", "/static-offline-docs/")
 """Beginnings of paths that need nobody's leave here: probes and browsers that read the description have no token, and nodes are
 known by their certificates."""
+_TRUE: Final = ("true", "1", "yes", "on", "t", "y")
+"""What FastAPI takes for true."""
 _CHANGES: Final = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -59,11 +61,12 @@ class AccessControl:
 def needed_role(method: str, path: str, query: Any) -> Role:
     """What a request needs: looking at things, and dry runs, `read`; what operators say of targets `operate`; else `write`,
     also to have an Envoy run on the server's machine."""
-    if method not in _CHANGES or (path == "/v1/apply" and _is_set(query, "dry_run")):
-        return Role.WRITE if _is_set(query, "with_envoy") else Role.READ
+    # Which of several values counts is not decided here: a dry run is one by all of them, an Envoy is asked for by any.
+    is_dry = all([value in _TRUE for value in _values(query, "dry_run")] or [False])
+    if method not in _CHANGES or (path == "/v1/apply" and is_dry):
+        return Role.WRITE if any(value in _TRUE for value in _values(query, "with_envoy")) else Role.READ
     return Role.OPERATE if method == "PATCH" and "/targets/" in path else Role.WRITE
 
 
-def _is_set(query: Any, name: str) -> bool:
-    """Whether FastAPI may take a parameter for true: of several that one is taken which stands last, but any counts here."""
-    return any(value.lower() in ("true", "1", "yes", "on", "t", "y") for value in query.getlist(name))
+def _values(query: Any, name: str) -> list[str]:
+    return [value.lower() for value in query.getlist(name)]
