@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from management_grpc import Api, refused
+from management_grpc import Api, attempt, refused
 from rig import Rig, target
 from tokens import token
 
@@ -71,6 +71,7 @@ def test_only_who_may_moves_traffic(rig: Rig) -> None:
         token(rig.server, "revoke", "e2e-write")
         late = http["write"]
         rig.server.wait_until(lambda: late.get(SHOP).status_code == 401, 10, "the end of the token")
+        rig.server.wait_until(lambda: attempt(lambda: grpc["write"].get("shop")), 10, "its end over gRPC")
         assert late.put(SHOP, json=shop(a)).status_code == 401
         assert refused(lambda: grpc["write"].put("shop", target(a))).code == "UNAUTHENTICATED"
         assert rig.send("shop", 20) == {"b": 20}

@@ -14,7 +14,7 @@ from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
 from xds_server.config_sources import CONTROL_PLANE_CLUSTER
-from xds_server.delivery.static_secrets import use_static_secrets
+from xds_server.delivery.static_secrets import HasFile, needs_missing_file, use_static_secrets
 from xds_server.upstreams import translate
 from xds_server.upstreams.model import Gateway, Upstream
 
@@ -22,8 +22,15 @@ ENDPOINTS: Final = ":endpoints"
 """Ends the name of the copy of a cluster that holds its endpoints; no upstream's name has a colon."""
 
 
-def static_bootstrap(definitions: Iterable[Upstream | Gateway], addresses: translate.Addresses) -> Any:
-    """A bootstrap with everything that definitions become. Secrets that the control plane keeps are not in it."""
+def static_bootstrap(
+    definitions: Iterable[Upstream | Gateway],
+    addresses: translate.Addresses,
+    has_file: HasFile = lambda path: True,
+) -> Any:
+    """A bootstrap with everything that definitions become. Secrets that the control plane keeps are not in it.
+
+    `has_file`: whether a file of certificates is to be read; what needs another one is left out. Default: all of them.
+    """
     bootstrap = bootstrap_pb2.Bootstrap()
     bootstrap.node.id = bootstrap.node.cluster = "validate"
     ads = bootstrap.dynamic_resources.ads_config
@@ -37,9 +44,9 @@ def static_bootstrap(definitions: Iterable[Upstream | Gateway], addresses: trans
             static.listeners.append(translate.listener(definition))
             continue
         cluster = translate.cluster(definition)
-        secrets = [*translate.secrets(definition, {})]
+        secrets = [each for each in translate.secrets(definition, {}) if not needs_missing_file(each, has_file)]
         static.secrets.extend(secrets)
-        use_static_secrets(cluster, {secret.name for secret in secrets})
+        use_static_secrets(cluster, {secret.name for secret in secrets}, has_file)
         static.clusters.append(cluster)
         assignment = translate.endpoints(definition, addresses)
         if assignment is not None:

@@ -1,6 +1,6 @@
 """A real Envoy loads, in its validation mode, what definitions become: what it refuses, in its words.
 
-What Envoy names in a definition, files and variables, it looks for on this machine and in this environment.
+Files and variables that a definition names are looked for on this machine and in this environment.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from xds_server.delivery.in_force import Key
 from xds_server.delivery.stand_ins import address_stand_ins
 from xds_server.delivery.static_bootstrap import ENDPOINTS, static_bootstrap
+from xds_server.delivery.static_secrets import HasFile
 from xds_server.envoy_binary import EnvoyNotFoundError, find_envoy
 from xds_server.upstreams.model import Gateway, Upstream
 from xds_server.upstreams.translate import Addresses
@@ -70,8 +71,8 @@ class Trial:
 
 @dataclass(slots=True)
 class Trials:
-    """Has Envoy load definitions for those who ask a server: one Envoy at a time, for a limited time, and with nothing of
-    the server's environment."""
+    """Has Envoy load definitions for those who ask a server: one Envoy at a time, for a limited time, with nothing of the
+    server's environment, and without those files of certificates that only the machines of other Envoys have."""
 
     within: float = WITHIN
     waiting: int = WAITING
@@ -100,7 +101,7 @@ class Trials:
         addresses = {name: found for each in upstreams for name, found in address_stand_ins(each).items()}
         try:
             version = await envoy_version(environment={})
-            found = await refusals(definitions, addresses, environment={}) if definitions else []
+            found = await refusals(definitions, addresses, os.path.exists, environment={}) if definitions else []
         except EnvoyNotFoundError as error:
             raise TrialError(
                 f"this server has no Envoy that could load it ({error}): give its machine one, or use "
@@ -112,20 +113,24 @@ class Trials:
 
 
 async def refusals(
-    definitions: Sequence[Definition], addresses: Addresses, environment: Mapping[str, str] | None = None
+    definitions: Sequence[Definition],
+    addresses: Addresses,
+    has_file: HasFile = lambda path: True,
+    environment: Mapping[str, str] | None = None,
 ) -> list[Refusal]:
     """Every definition that Envoy refuses: it names only the first thing, so the culprits are found by halving.
 
-    `environment`: of Envoy; default this process's own. Raises EnvoyNotFoundError, and OSError for one that cannot be run.
+    `has_file`: which files of certificates are to be read; default all. `environment`: of Envoy; default this process's own.
+    Raises EnvoyNotFoundError, and OSError for one that cannot be run.
     """
-    words = await load(await asyncio.to_thread(_encoded, definitions, addresses), environment)
+    words = await load(await asyncio.to_thread(_encoded, definitions, addresses, has_file), environment)
     if words is None:
         return []
     if len(definitions) == 1:
         return [Refusal(key_of(definitions[0]), words)]
     half = len(definitions) // 2
-    found = await refusals(definitions[:half], addresses, environment)
-    found += await refusals(definitions[half:], addresses, environment)
+    found = await refusals(definitions[:half], addresses, has_file, environment)
+    found += await refusals(definitions[half:], addresses, has_file, environment)
     return found or [Refusal(None, words)]
 
 
@@ -157,8 +162,8 @@ async def envoy_version(environment: Mapping[str, str] | None = None) -> str:
     return found[1] if found else ""
 
 
-def _encoded(definitions: Sequence[Definition], addresses: Addresses) -> bytes:
-    made: bytes = static_bootstrap(definitions, addresses).SerializeToString()
+def _encoded(definitions: Sequence[Definition], addresses: Addresses, has_file: HasFile) -> bytes:
+    made: bytes = static_bootstrap(definitions, addresses, has_file).SerializeToString()
     return made
 
 

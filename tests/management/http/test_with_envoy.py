@@ -101,3 +101,49 @@ def test_a_server_without_envoy_says_so() -> None:
         assert (answer.status_code, answer.headers["content-type"]) == (409, "application/problem+json")
         assert "this server has no Envoy" in answer.json()["detail"]
         assert api.post("/v1/apply?dry_run=true", json={"upstreams": [{"name": "a"}]}).is_success
+
+
+def test_certificates_on_the_machines_of_other_envoys_are_not_looked_for_here(api: httpx.Client) -> None:
+    target = {"host": "db.example", "port": 80}
+    files = {"ca_file": "/nowhere/ca.pem", "cert_file": "/nowhere/c.pem", "key_file": "/nowhere/k.pem"}
+    tls = {"name": "tls", "targets": [target], "tls": files}
+    probes = {
+        "name": "probes",
+        "targets": [target],
+        "health_checks": {"active": {"tls": {"sni": "a", "ca_file": "/nowhere/ca.pem"}}},
+    }
+    common = {
+        "tls_certificates": [
+            {"certificate_chain": {"filename": "/nowhere/c.pem"}, "private_key": {"filename": "/nowhere/k.pem"}}
+        ],
+        "validation_context": {"trusted_ca": {"filename": "/nowhere/ca.pem"}},
+    }
+    context = {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "common_tls_context": common,
+    }
+    own = {"name": "own", "envoy": {"transport_socket": {"name": "tls", "typed_config": context}}}
+    found = dry_run(api, tls, probes, own)["envoy"]
+    assert (found["checked"], found["refused"]) == (3, [])
+    wrong = {**tls, "envoy": ODD}
+    (refused,) = dry_run(api, wrong, probes)["envoy"]["refused"]
+    assert (refused["name"], "prime" in refused["detail"]) == ("tls", True), "all else is loaded"
+    lua = {"@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua"}
+    source = {"default_source_code": {"filename": "/nowhere/a.lua"}}
+    chain = [
+        {"name": "lua", "typed_config": {**lua, **source}},
+        {
+            "name": "codec",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"
+            },
+        },
+    ]
+    options = {
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "http_filters": chain,
+    }
+    extension = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options}
+    other = {"name": "other-file", "envoy": {"typed_extension_protocol_options": extension}}
+    (refused,) = dry_run(api, other)["envoy"]["refused"]
+    assert "/nowhere/a.lua" in refused["detail"]
