@@ -123,6 +123,12 @@ def test_who_is_not_let_in_is_in_the_log_without_what_they_sent(server: XdsServe
         api.get("/v1/nodes", headers={"Authorization": f"Bearer {password}"})
     with Api(server.grpc_address, token=unknown) as grpc_api:
         assert attempt(lambda: grpc_api.get("x")) is not None
+
+    def told() -> set[str]:
+        return {event.get("action", "") for event in server.events("access.refused")}
+
+    # What it logged comes a moment later than what it answered.
+    server.wait_until(lambda: "UpstreamService/Get" in told(), 10, "the last refusal in the log")
     refused = [event for event in server.events("access.refused") if "action" in event]
     assert {event["client"] for event in refused} == {"127.0.0.1"}
     by_action = {event["action"]: event for event in reversed(refused)}
