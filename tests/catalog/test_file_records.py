@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from xds_server.catalog import file_records
 from xds_server.catalog.catalog import Catalog
 from xds_server.catalog.changes import Change
+from xds_server.catalog.errors import StillNeededError
 from xds_server.catalog.file_records import FileRecords, as_given
 from xds_server.catalog.store.engine import StoreError
 from xds_server.catalog.store.records import API
@@ -151,6 +152,47 @@ async def test_what_a_gateway_of_the_api_needs_stays(catalog: Catalog) -> None:
     await catalog.commit(wants(remove=gone("g", kind="gateway")))
     await files.retry()
     assert owners(catalog) == {"c": FILE}
+
+
+async def test_a_gateway_of_a_file_may_forward_to_an_upstream_of_the_api(catalog: Catalog) -> None:
+    files = Files(catalog)
+    await files.say(upstream("a"))
+    await files.say(gateway("g", 80, upstream="b"), gateway("h", 81, upstream="a"))
+    assert owners(catalog) == {"a": FILE, "h": FILE}
+    assert files.left_out == [("g", "there is no upstream 'b'")]
+    await catalog.commit(wants(upstream("b")))
+    await files.retry()
+    assert owners(catalog) == {"a": FILE, "b": API, "g": FILE, "h": FILE}
+    with pytest.raises(StillNeededError) as refused:
+        await catalog.commit(wants(remove=gone("b")))
+    needed = f"upstream 'b' is still needed: gateway 'g' of {FILE} forwards to it; have it forward elsewhere first"
+    assert str(refused.value).startswith(needed)
+    await files.say(gateway("g", 80))
+    await catalog.commit(wants(remove=gone("b")))
+    assert owners(catalog) == {"a": FILE, "g": FILE, "h": FILE}
+
+
+async def test_what_a_gateway_of_a_file_needs_stays(catalog: Catalog) -> None:
+    files = Files(catalog)
+    await files.say(upstream("a"), upstream("b"), gateway("g", 80, upstream="a"))
+    await files.say(upstream("c"), remove=("a", "b"))
+    assert owners(catalog) == {"a": FILE, "c": FILE, "g": FILE}
+    assert files.left_out == [("a", f"gateway 'g' of {FILE} forwards to it")]
+    await files.say(gateway("g", 80, upstream="c"))
+    assert owners(catalog) == {"c": FILE, "g": FILE}
+
+
+async def test_a_new_store_begins_with_all_that_files_say_or_not_at_all(catalog: Catalog) -> None:
+    files = Files(catalog)
+    await files.say(upstream("a"), gateway("g", 80, upstream="b"))
+    assert (owners(catalog), catalog.has_begun) == ({}, False), "without the gateway it would be a partial answer"
+    assert files.left_out == [("g", "there is no upstream 'b'")]
+    assert [log["problem"] for log in files.logs if log["event"] == "definitions.not_served"]
+    await files.retry()
+    assert len(files.left_out) == 1
+    await catalog.commit(wants(upstream("b")))
+    await files.retry()
+    assert (owners(catalog), catalog.has_begun) == ({"a": FILE, "b": API, "g": FILE}, True)
 
 
 async def test_what_depends_on_what_was_left_out_is_left_out_too(catalog: Catalog) -> None:

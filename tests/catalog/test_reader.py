@@ -34,9 +34,9 @@ def test_only_what_changed_is_parsed_again(
 ) -> None:
     parsed: list[str] = []
 
-    def noted(data: bytes, path: str) -> object:
+    def noted(data: bytes, path: str, inspect: documents.Inspect) -> object:
         parsed.append(Path(path).name)
-        return documents.parse(data, path)
+        return documents.parse(data, path, inspect)
 
     monkeypatch.setattr(on_disk, "parse", noted)
     os.utime(folder / "a.yaml")
@@ -122,7 +122,8 @@ def test_giving_way_can_lead_to_another_clash(loaded: Any, folder: Path, text: T
     assert [name for name, _ in loaded.told] == ["a.yaml", "c.yaml"]
 
 
-def test_an_upstream_that_a_gateway_needs_is_not_taken_away(folder: Path, reading: Any, text: Text) -> None:
+def test_which_upstreams_there_are_beside_the_files_is_not_known_here(folder: Path, reading: Any, text: Text) -> None:
+    """`FileRecords` and the catalogue say whether a gateway may be without one."""
     (folder / "gateway.yaml").write_text(GATEWAY)
     (folder / "postgres.yaml").write_text(POSTGRES)
     (folder / "other.yaml").write_text(text("other"))
@@ -131,14 +132,10 @@ def test_an_upstream_that_a_gateway_needs_is_not_taken_away(folder: Path, readin
     (folder / "postgres.yaml").unlink()
     (folder / "other.yaml").write_text(text("other", port=81))
     read.scan()
-    assert (read.ports, read.told) == ({"postgres": 5432, "other": 81}, [("gateway.yaml", "gateways[0].upstream")])
+    assert (read.ports, read.told) == ({"other": 81}, [])
     (folder / "gateway.yaml").write_text("gateways: []\n")
     change = read.scan().change
-    assert (change.removed_upstreams, change.removed_gateways, read.told) == (
-        frozenset({"postgres"}),
-        frozenset({"db"}),
-        [],
-    )
+    assert (change.removed_upstreams, change.removed_gateways, read.told) == (frozenset(), frozenset({"db"}), [])
 
 
 def test_an_upstream_may_move_between_files(loaded: Any, folder: Path, text: Text) -> None:
@@ -158,32 +155,17 @@ def test_the_holder_of_an_upstream_is_edited_while_another_file_claims_it(
     assert (loaded.ports, [name for name, _ in loaded.told]) == ({"a": 80, "b": 81}, ["a.yaml"])
 
 
-def test_a_missing_upstream_is_not_reported_while_the_file_that_may_define_it_is_broken(
-    folder: Path, reading: Any
-) -> None:
-    (folder / "gateway.yaml").write_text(GATEWAY)
-    (folder / "postgres.yaml").write_text(BROKEN)
-    read = reading(folder)
-    read.scan()
-    assert {name for name, _ in read.told} == {"postgres.yaml"}
-    (folder / "postgres.yaml").write_text("upstreams: []\n")
-    read.scan()
-    assert read.told == [("gateway.yaml", "gateways[0].upstream")]
-    (folder / "postgres.yaml").write_text(POSTGRES)
-    assert read.scan().ready
-
-
 def test_what_moves_while_it_is_read_is_not_missed(
     loaded: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, text: Text
 ) -> None:
     """The upstream of b.yaml moves to a.yaml when a.yaml was read already: it must not be seen in neither."""
     (folder / "a.yaml").write_text(text("a", port=81))
 
-    def and_then_moved(data: bytes, path: str) -> object:
+    def and_then_moved(data: bytes, path: str, inspect: documents.Inspect) -> object:
         monkeypatch.setattr(on_disk, "parse", documents.parse)
         (folder / "b.yaml").write_text(text())
         (folder / "a.yaml").write_text(text("a", "b", port=81))
-        return documents.parse(data, path)
+        return documents.parse(data, path, inspect)
 
     monkeypatch.setattr(on_disk, "parse", and_then_moved)
     change = loaded.scan().change
@@ -195,9 +177,9 @@ def test_a_tree_that_never_rests_is_read_all_the_same(
 ) -> None:
     ports = iter(range(1000, 2000))
 
-    def always_edited(data: bytes, path: str) -> object:
+    def always_edited(data: bytes, path: str, inspect: documents.Inspect) -> object:
         (folder / "a.yaml").write_text(text("a", port=next(ports)))
-        return documents.parse(data, path)
+        return documents.parse(data, path, inspect)
 
     (folder / "a.yaml").write_text(text("a", port=999))
     monkeypatch.setattr(on_disk, "parse", always_edited)

@@ -77,6 +77,19 @@ def test_every_mistake_is_told_with_its_file_and_line(cli: CommandLine, tmp_path
         assert f"{path}: cannot be read" in cli.run("apply", "-f", path).stderr
 
 
+def test_a_dry_run_warns_of_what_is_beside_it(cli: CommandLine, tmp_path: Path) -> None:
+    checked = [
+        {"name": name, "targets": [{"host": "10.9.9.9", "port": 80}], "health_checks": {"active": {"interval": every}}}
+        for name, every in (("probed-a", "5s"), ("probed-b", "6s"))
+    ]
+    cli.ok("apply", "-f", written(tmp_path / "a.yaml", upstreams=checked[:1]))
+    done = cli.run("apply", "-f", written(tmp_path / "b.yaml", upstreams=checked[1:]), "--dry-run")
+    assert done.returncode == 0
+    assert (
+        "upstream probed-b: targets[0]: warning: 10.9.9.9:80 is probed otherwise for upstream 'probed-a'" in done.stderr
+    )
+
+
 def test_a_dry_run_says_what_would_be_and_does_nothing(cli: CommandLine, tmp_path: Path) -> None:
     path = written(tmp_path / "a.yaml", upstream("dry-a", 80), upstream("dry-b", 80))
     cli.ok("apply", "-f", path)

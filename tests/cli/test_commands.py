@@ -132,6 +132,16 @@ def test_validate_looks_names_up_when_asked_to(tmp_path: Path) -> None:
     assert "'nowhere' is not a name server" in refused.stderr
 
 
+def test_a_gateway_to_an_upstream_of_the_api(tmp_path: Path) -> None:
+    path = tmp_path / "g.yaml"
+    path.write_text("gateways: [{name: g, port: 5432, upstream: of-the-api}]\n")
+    for command in ("validate", "translate"):
+        refused = run(command, path, "--api-upstream", "another")
+        assert refused.returncode == 1
+        assert "there is no upstream 'of-the-api'" in refused.stdout + refused.stderr
+        assert run(command, path, "--api-upstream", "another", "--api-upstream", "of-the-api").returncode == 0
+
+
 @pytest.mark.envoy
 def test_validate_with_envoy_loads_everything(good: Path) -> None:
     done = run("validate", good, "--with-envoy")

@@ -30,7 +30,7 @@ def test_the_definitions_of_the_readme_are_sound_and_reach_the_servers_that_it_s
     path.write_text(readme.partition("```yaml\n")[2].partition("```")[0])
     checked = check_files([path])
     assert checked.problems == []
-    assert check_with_envoy(checked) == []
+    assert check_with_envoy(checked)[1] == []
     payments, public = checked.upstreams["payments"].value, checked.gateways["public"].value
     for target in payments.targets[:2]:
         assert target.host == "127.0.0.1"
@@ -43,4 +43,4 @@ def test_the_definitions_of_the_readme_are_sound_and_reach_the_servers_that_it_s
 def test_an_example_is_sound(path: Path) -> None:
     checked = check_files([path])
     assert checked.problems == []
-    assert check_with_envoy(checked) == []
+    assert check_with_envoy(checked)[1] == []

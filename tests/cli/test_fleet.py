@@ -53,6 +53,30 @@ def test_it_is_among_the_nodes(cli: CommandLine, envoy: EnvoyProcess) -> None:
     assert cli.refused("get", "nodes", "edge-9").startswith("there is no node 'edge-9'")
 
 
+def test_waiting_for_what_operators_say(cli: CommandLine, envoy: EnvoyProcess) -> None:
+    """Where the command ends, Envoy has it."""
+    target = "127.0.0.1:9"
+    at_once = {"common_lb_config": {"update_merge_window": "0s"}}
+    said = document("operated", algorithm="weighted-round-robin", envoy=at_once)
+    cli.ok("apply", "-f", "-", "--wait", "100%", stdin=said)
+    for verb, more, states in (
+        ("drain", (), ["DRAINING"]),
+        ("enable", (), ["HEALTHY"]),
+        ("weight", (7,), ["HEALTHY"]),
+        ("disable", (), []),
+        ("reset", (), ["HEALTHY"]),
+    ):
+        shown = cli.ok(verb, "operated", target, *more, "--wait", "100%", "--timeout", "20s")
+        number = revision(shown)
+        assert f"revision {number}: 1 of 1 affected Envoys acknowledged it" in shown
+        assert [*envoy.endpoints("operated").values()] == states, verb
+        assert cli.json("get", "revisions", number)["delivery"]["acknowledged"] == 1
+    many = [{"host": "127.0.0.1", "port": port} for port in range(1, 60)]
+    number = revision(cli.ok("apply", "-f", "-", stdin=document("many", targets=many)))
+    assert cli.run("delete", "upstream", "many").returncode == 3
+    assert "1 of 1 affected Envoys acknowledged it" in cli.ok("confirm", number + 1, "--wait", "95%")
+
+
 def test_waiting_for_it(cli: CommandLine, envoy: EnvoyProcess) -> None:
     said = cli.ok("apply", "-f", "-", "--wait", "100%", stdin=document("waited"))
     number = revision(said)

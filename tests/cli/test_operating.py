@@ -116,6 +116,22 @@ def test_what_is_said_for_a_time_only(cli: CommandLine, upstream: str) -> None:
     assert timedelta(minutes=119) < left <= timedelta(hours=2)
 
 
+def test_what_was_laid_over_a_target_is_taken_back(cli: CommandLine) -> None:
+    """Also where the definition says something else than `enable` would."""
+    targets = [{"host": "10.0.0.1", "port": 80, "state": "draining", "weight": 3}, {"host": "fd00::1", "port": 80}]
+    document = {"upstreams": [{"name": "reset", "algorithm": "weighted-round-robin", "targets": targets}]}
+    cli.ok("apply", "-f", "-", stdin=json.dumps(document))
+    cli.ok("enable", "reset", A)
+    cli.ok("weight", "reset", A, 7, "--expires", "2h")
+    assert override(cli, "reset").keys() == {"state", "weight", "expires"}
+    number = revision(said := cli.ok("reset", "reset", A, "-m", "as written"))
+    assert said == f"revision {number}: reset {A} is draining, weight 3\n"
+    assert override(cli, "reset") == {}
+    assert cli.json("history", "--limit", 1)[0]["message"] == "as written"
+    assert cli.ok("reset", "reset", A).startswith("nothing had to change: ")
+    assert "there is no target" in cli.refused("reset", "reset", "10.0.0.9:80")
+
+
 def test_deadlines_are_by_the_clock_of_the_server(command_line: Commands) -> None:
     one = {"target": A, "state": "draining", "weight": 1}
     answers = {f"/v1/upstreams/a/targets/{A.replace(':', '%3A')}": one | {"revision": 1, "changed": True}}
@@ -141,6 +157,7 @@ def test_deadlines_are_by_the_clock_of_the_server(command_line: Commands) -> Non
         (("weight", "a", A, "1000001"), "less than or equal to 1000000"),
         (("weight", "a", A), "Missing argument"),
         (("drain", "a"), "Missing argument"),
+        (("drain", "a", A, "--wait", "all"), "'all' is not a share"),
     ],
 )
 def test_command_lines_that_mean_nothing(cli: CommandLine, args: tuple[str, ...], words: str) -> None:

@@ -1,6 +1,7 @@
 """`xds-server token`: what is printed where, and what the store is given."""
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from typer.testing import CliRunner, Result
 from xds_server.cli.errors import CommandError
 from xds_server.cli.token import token_commands
 from xds_server.security.roles import Role
-from xds_server.security.tokens import NameTakenError, Token, find
+from xds_server.security.tokens import NameTakenError, RevokedToken, Token, find
 
 
 class Kept:
@@ -19,6 +20,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.by_name: dict[str, Token] = {}
+        self.gone: list[RevokedToken] = []
         self.urls: list[str] = []
 
     def tokens(self) -> list[Token]:
@@ -29,8 +31,16 @@ class Kept:
             raise NameTakenError(token.name)
         self.by_name[token.name] = token
 
-    def remove(self, name: str) -> bool:
-        return self.by_name.pop(name, None) is not None
+    def revoke(self, name: str, *, now: datetime, by: str) -> bool:
+        found = self.by_name.pop(name, None)
+        if found is None:
+            return False
+        kept = (found.id, found.name, found.role, found.created, found.expires, found.author)
+        self.gone.append(RevokedToken(*kept, revoked=now, by=by))
+        return True
+
+    def revoked(self) -> list[RevokedToken]:
+        return self.gone
 
     @contextmanager
     def opened(self, url: str) -> Iterator["Kept"]:
@@ -62,7 +72,7 @@ def test_a_token_is_printed_alone_and_only_its_hash_is_kept(kept: Kept) -> None:
     (token,) = kept.tokens()
     assert find(text, [token]) is token
     assert (token.name, token.role, token.expires) == ("ci", Role.WRITE, None)
-    assert token.author
+    assert token.author.endswith(f"@{socket.gethostname()}")
     assert done.stderr == "xds-server: the token 'ci' may write until it is revoked; it is shown this once:\n"
     assert text not in repr(vars(kept))
     assert kept.urls == ["sqlite:///x.db"]
@@ -120,6 +130,24 @@ def test_a_revoked_token_is_gone_and_the_last_one_is_told(kept: Kept) -> None:
         "it was the last one: whoever reaches a management port on loopback is admin"
         in run(kept, "revoke", "ada").stderr
     )
+
+
+def test_who_revoked_what_is_kept(kept: Kept) -> None:
+    text = run(kept, "create", "ci", "--role", "write").stdout.strip()
+    run(kept, "create", "ada", "--role", "admin")
+    run(kept, "revoke", "ci")
+    run(kept, "create", "ci", "--role", "read")
+    assert "REVOKED" not in run(kept, "list").stdout
+    lines = run(kept, "list", "--all").stdout.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [["ada", "admin"], ["ci", "read"], ["ci", "write"]]
+    listed = json.loads(run(kept, "list", "--all", "-o", "json").stdout)
+    assert [bool(entry.get("revoked")) for entry in listed] == [False, False, True]
+    gone = listed[-1]
+    assert gone["ends"] == f"…{text[-8:]}"
+    assert gone["author"] == gone["revoked_by"]
+    assert gone["revoked_by"].endswith(f"@{socket.gethostname()}")
+    assert gone["revoked"] in lines[-1]
+    assert text[4:-8] not in str(listed)
 
 
 @pytest.mark.parametrize(

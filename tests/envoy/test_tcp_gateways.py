@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from raw_server import RawServer, connect, echo, read_all, read_exactly
 from rig import Rig, free_port, target
@@ -198,6 +199,35 @@ def test_a_gateway_is_moved_under_load(rig: Rig, move: tuple[int, Callable[[str 
 
 
 @pytest.mark.feature(
+    SECTION, "a gateway in a file may forward to an upstream of the API, which it keeps from being deleted"
+)
+def test_a_gateway_of_a_file_and_an_upstream_of_the_api(
+    rig: Rig, move: tuple[int, Callable[[str | None], None]], servers: dict[str, RawServer]
+) -> None:
+    port, to = move
+    path = "/v1/upstreams/of-the-api"
+    with httpx.Client(base_url=f"http://{rig.server.http_address}", timeout=30) as api:
+        told = len(rig.server.events("definition.left_out"))
+        to("of-the-api")
+        rig.server.wait_for_event("definition.left_out", 10, told + 1)
+        definition = {"protocol": "tcp", "targets": [servers["a"].target]}
+        api.put(path, json=definition).raise_for_status()
+        rig.envoy.wait_until(lambda: _listens(rig, "moved"), 10, "the gateway")
+        rig.envoy.wait_until(lambda: greeting(port) == "a", 10, "a connection")
+        refused = api.delete(path)
+        assert refused.status_code == 409
+        assert f"gateway 'moved' of {rig.directory}" in refused.json()["detail"]
+        pruned = api.post("/v1/apply?prune=true", json={"upstreams": []})
+        assert (pruned.status_code, "is still needed" in pruned.text) == (409, True)
+        first = api.get("/v1/revisions?limit=1000").json()["revisions"][-1]["revision"]
+        assert greeting(port) == "a"
+        assert api.post(f"/v1/revisions/{first}/rollback").status_code == 409
+        to(None)
+        rig.envoy.wait_until(lambda: not _listens(rig, "moved"), 10, "the end of the gateway")
+        assert api.delete(path).is_success
+
+
+@pytest.mark.feature(
     SECTION, "an upstream that is removed under its TCP gateway goes on serving, until the gateway goes too"
 )
 def test_an_upstream_is_removed_under_its_gateway(
@@ -208,12 +238,13 @@ def test_an_upstream_is_removed_under_its_gateway(
         rig.upstream("removed", target(backends["a"]), protocol="tcp")
         to("removed")
         rig.envoy.wait_until(lambda: _listens(rig, "moved"), 10, "the gateway")
-        told = len(rig.server.events("definitions.broken"))
+        told = len(rig.server.events("definition.left_out"))
         with Load(port, "any", headers=NEW_EACH_TIME) as load:
             load.wait_for(20)
             rig.remove("removed")
-            broken = rig.server.wait_for_event("definitions.broken", 10, told + 1)
-            assert "there is no upstream 'removed'" in broken["problem"]
+            left_out = rig.server.wait_for_event("definition.left_out", 10, told + 1)
+            assert left_out["name"] == "removed"
+            assert "gateway 'moved' of" in left_out["problem"]
             load.wait_for(40)
         assert load.failures == 0, load.errors
         to(None)

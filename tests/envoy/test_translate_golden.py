@@ -6,7 +6,8 @@ import golden
 import pytest
 from translated_envoy import TranslatedEnvoy
 
-from xds_server.cli.with_envoy import load, static_bootstrap
+from xds_server.delivery.static_bootstrap import static_bootstrap
+from xds_server.delivery.trial import load
 from xds_server.upstreams.model import Document, Gateway
 
 pytestmark = pytest.mark.envoy
@@ -22,14 +23,14 @@ def everything(cases: list[golden.Case]) -> Any:
     return static_bootstrap(definitions, {name: found for case in cases for name, found in case.addresses.items()})
 
 
-def test_envoy_validates_every_case() -> None:
-    assert load(everything(read_all())) is None
+async def test_envoy_validates_every_case() -> None:
+    assert await load(everything(read_all()).SerializeToString()) is None
 
 
-def test_the_validation_can_fail() -> None:
+async def test_the_validation_can_fail() -> None:
     bootstrap = everything([golden.read("minimal")])
     bootstrap.static_resources.clusters[-1].load_assignment.endpoints[0].lb_endpoints[0].load_balancing_weight.value = 0
-    words = load(bootstrap)
+    words = await load(bootstrap.SerializeToString())
     assert words is not None
     assert "LoadBalancingWeight" in words
 

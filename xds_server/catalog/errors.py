@@ -19,6 +19,21 @@ class InvalidError(RefusedError):
         super().__init__("; ".join(f"{key[0]} {key[1]}: {p.message}" for key, found in problems.items() for p in found))
 
 
+class StillNeededError(InvalidError):
+    """Upstreams would go that gateways forward to which stay: `problems` are these gateways'."""
+
+    def __init__(self, problems: Mapping[Key, list[Problem]], needed: Mapping[Key, tuple[str, str]]) -> None:
+        """`needed`: by gateway, the upstream, and where the gateway is defined."""
+        super().__init__(problems)
+        self.args = (
+            "; ".join(
+                f"upstream {upstream!r} is still needed: gateway {key[1]!r} of {owner} forwards to it; have it forward "
+                "elsewhere first, or remove it"
+                for key, (upstream, owner) in needed.items()
+            ),
+        )
+
+
 class NotOwnedError(RefusedError):
     """A record belongs to another origin."""
 
@@ -45,4 +60,4 @@ class UnknownRecordError(RefusedError):
 
 
 class HistoryError(RefusedError):
-    """A revision that cannot be confirmed."""
+    """A revision that cannot be confirmed, or waited for."""

@@ -99,11 +99,25 @@ class FileRecords:
                     outcome = await self._catalog.commit(self._edit(keys - refused.keys(), others))
                 except InvalidError as error:
                     refused |= self._blamed(error, keys - refused.keys())
+                    if self._is_first and not self._catalog.has_begun and self._leads_nowhere(refused):
+                        log.error("definitions.not_served", problem="nothing is served until this is in order once")
+                        self._tell(refused)
+                        self._pending = keys
+                        return
                 except StoreError:
                     await asyncio.sleep(RETRY)
                 else:
                     self._note(keys, refused | others, outcome)
                     return
+
+    def _leads_nowhere(self, refused: dict[Key, str]) -> bool:
+        """Whether a gateway names an upstream that nobody has defined yet: what a new store would serve without it is a partial
+        answer, and Envoys that hold it would drop it."""
+        wanted = (self._wanted[key].value for key in refused if key in self._wanted)
+        named = {value.upstream for value in wanted if isinstance(value, Gateway) and value.upstream is not None}
+        return any(
+            (UPSTREAM, name) not in self._wanted and (UPSTREAM, name) not in self._catalog.contents for name in named
+        )
 
     def _edit(self, keys: set[Key], others: dict[Key, str]) -> Edit:
         """`others`: takes what belongs to another origin, and why it is left out."""
@@ -134,6 +148,11 @@ class FileRecords:
 
     def _note(self, keys: set[Key], refused: dict[Key, str], outcome: Outcome) -> None:
         self._is_first = False
+        self._tell(refused)
+        self._pending = set(refused) | (keys if outcome.is_held else set())
+
+    def _tell(self, refused: dict[Key, str]) -> None:
+        """Say of each definition once that it is left out, and why."""
         for key, problem in refused.items():
             if self._refused.get(key) != problem:
                 at = self._wanted[key].entry if key in self._wanted else None
@@ -143,7 +162,6 @@ class FileRecords:
                     "definition.left_out", kind=key[0], name=key[1], **where, problem=problem, last_good_serves=kept
                 )
         self._refused = refused
-        self._pending = set(refused) | (keys if outcome.is_held else set())
 
 
 def as_given(roots: Sequence[str], origin: str) -> str | None:

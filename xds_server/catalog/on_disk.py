@@ -7,10 +7,12 @@ import hashlib
 import os
 import stat
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from xds_server.upstreams.documents import MAX_FILE_BYTES, DefinitionFile, FileProblem, find_files, parse, read_file
+from xds_server.upstreams.model import Gateway, Problem, Upstream
 
 ROUNDS: Final = 5
 """How often a tree that changes while it is read is read again at once; after that, its next event mends it."""
@@ -90,7 +92,16 @@ class FilesOnDisk:
         digest = hashlib.blake2b(data, digest_size=16).digest()
         if known and known.digest == digest:
             return known._replace(signature=signature, settled=settled)
-        return _Known(signature, digest, settled, parse(data, path))
+        return _Known(signature, digest, settled, parse(data, path, _secrets))
+
+
+def _secrets(definition: Upstream | Gateway) -> Sequence[Problem]:
+    """Where a definition holds a secret: what is read here goes into the store, and stays in its history."""
+    if isinstance(definition, Gateway) or not definition.envoy:
+        return ()
+    from xds_server.upstreams.translate.sensitive import in_definition  # late: with it come Envoy's messages
+
+    return in_definition(definition.envoy)
 
 
 def _signature(path: str) -> Signature:

@@ -4,8 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from xds_server.catalog.contents import Contents, Value, placed
-from xds_server.catalog.errors import ChangedMeanwhileError, InvalidError, NotOwnedError, UnknownRecordError
+from xds_server.catalog.contents import THE_API, Contents, Value, placed
+from xds_server.catalog.errors import (
+    ChangedMeanwhileError,
+    InvalidError,
+    NotOwnedError,
+    StillNeededError,
+    UnknownRecordError,
+)
 from xds_server.catalog.guard import Guard, Loss
 from xds_server.catalog.overrides import TargetOverride, impossible, override_name, split_name
 from xds_server.catalog.store.records import (
@@ -91,7 +97,8 @@ def plan(contents: Contents, proposal: Proposal, guard: Guard) -> Plan:
         for key, problem in _impossible_overrides(contents, changes, values):
             problems.setdefault(key, []).append(problem)
     if problems:
-        raise InvalidError(problems)
+        needed = _needed(contents, changes)
+        raise StillNeededError(problems, needed) if needed.keys() == problems.keys() else InvalidError(problems)
     objection = "" if proposal.confirmed else guard.objection(*_losses(contents, changes, values))
     return Plan(changes, values, objection)
 
@@ -140,6 +147,18 @@ def _problems(
         kind = UPSTREAM if isinstance(clash.at.value, Upstream) else GATEWAY
         found.setdefault((kind, clash.at.value.name), []).append(Problem((clash.field,), clash.message))
     return found
+
+
+def _needed(contents: Contents, changes: Mapping[Key, Change]) -> dict[Key, tuple[str, str]]:
+    """Gateways that stay as they are while the upstream goes that they forward to, and where each is defined."""
+    gone = [key for key, change in changes.items() if change.action == "removed"]
+    needing = (key for key in contents.neighbours(set(gone), {}) if key not in changes)
+    found = {key: contents.records[key] for key in sorted(needing)}
+    return {
+        key: (record.value.upstream, THE_API if record.owner == API else record.owner)
+        for key, record in found.items()
+        if isinstance(record.value, Gateway) and record.value.upstream is not None
+    }
 
 
 def _impossible_overrides(

@@ -116,23 +116,20 @@ def _give_way(wanted: Files, good: Files, refused: set[str], problems: list[File
     """Settle clashes in `wanted`: files that ask for something new give way, until no clash is left. Returns which did.
 
     What is in force never clashes, so going back far enough always ends it. Those that were `refused` before go first: a
-    file is not kept from being edited by one that claims its upstream. When a gateway lacks its upstream and did not
-    change, those who took upstreams away give way.
+    file is not kept from being edited by one that claims its upstream. Whether the upstream that a gateway names is there is
+    for the catalogue to say: it may come through the API.
     """
-    complete = not problems
     pending = {path for path in wanted.keys() | good.keys() if _differ(wanted.get(path), good.get(path))}
     giving_way: set[str] = set()
     while pending:
         # A clash is reported at the later of two definitions: the newer claim.
         ordered = sorted(wanted.values(), key=lambda file: (file.path in refused, file.path in pending, file.path))
-        clashes = list(clashes_between(ordered))
+        clashes = [clash for clash in clashes_between(ordered) if not clash.lacks]
         if not clashes:
             break
-        # While a file cannot be read, nobody knows that an upstream does not exist.
-        problems.extend(clash.problem for clash in clashes if complete or not clash.is_dangling)
+        problems.extend(clash.problem for clash in clashes)
         involved = pending.intersection(path for clash in clashes for path in clash.paths)
-        takers = {path for path in pending if _takes_away(wanted, good, path)}
-        yielding = involved & refused or involved or takers or pending
+        yielding = involved & refused or involved or pending
         for path in yielding:
             wanted.pop(path, None)
             if path in good:
@@ -154,14 +151,6 @@ def _differ(one: DefinitionFile | None, other: DefinitionFile | None) -> bool:
 
 def _values(placed: Iterable[Placed[Upstream]] | Iterable[Placed[Gateway]]) -> list[Upstream | Gateway]:
     return sorted((each.value for each in placed), key=lambda value: value.name)
-
-
-def _takes_away(wanted: Files, good: Files, path: str) -> bool:
-    return bool(_names(good.get(path)) - _names(wanted.get(path)))
-
-
-def _names(file: DefinitionFile | None) -> set[str]:
-    return {placed.value.name for placed in file.upstreams} if file else set()
 
 
 def _in_force(files: Iterable[DefinitionFile]) -> Definitions:

@@ -17,7 +17,7 @@ from xds_server.cli.demo import demo
 from xds_server.cli.errors import fail, reported
 from xds_server.cli.explaining import explain
 from xds_server.cli.history import confirm, diff, history, rollback
-from xds_server.cli.operating import disable, drain, enable, weight
+from xds_server.cli.operating import disable, drain, enable, reset, weight
 from xds_server.cli.reading import get
 from xds_server.cli.serve import serve
 from xds_server.cli.token import token_commands
@@ -57,7 +57,7 @@ def _version(
 
 COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     *(serve, validate, translate, bootstrap),
-    *(apply, drain, enable, disable, weight, explain),
+    *(apply, drain, enable, disable, weight, reset, explain),
     *(history, diff, rollback, confirm),
     *(schema, demo),
 )

@@ -16,6 +16,12 @@ NAMES: Final = 10
 Paths = Annotated[list[Path], typer.Argument(help="Definition files, or directories of them.")]
 
 
+ApiUpstream = Annotated[
+    list[str] | None,
+    typer.Option("--api-upstream", metavar="NAME", help="Upstream that gateways name and the API defines; repeatable."),
+]
+
+
 class ResourceType(StrEnum):
     """Kinds of Envoy resources that `translate` can be limited to."""
 
@@ -49,6 +55,7 @@ def validate(
     envoys: Annotated[
         int, typer.Option(min=1, help="How many Envoys receive them, for warnings about probes and limits.")
     ] = 1,
+    api_upstream: ApiUpstream = None,
     secrets_dir: Annotated[
         Path | None, typer.Option("--secrets-dir", help="Also check the secrets that they name.")
     ] = None,
@@ -69,16 +76,17 @@ def validate(
 
     What is legal and will surprise is printed in the same way, as a warning, and changes nothing about the exit code.
     """
-    from xds_server.cli.with_envoy import check_with_envoy, envoy_version
+    from xds_server.cli.with_envoy import check_with_envoy
     from xds_server.delivery.checking import check_files, warnings
+    from xds_server.envoy_binary import EnvoyNotFoundError
     from xds_server.resolvers.lookup import SystemLookup
-    from xds_server.testing.binary import EnvoyNotFoundError
 
-    checked = check_files(paths, secrets_dir)
+    checked = check_files(paths, secrets_dir, api_upstream or ())
     problems, sound = checked.problems, "sound"
     if with_envoy and not problems:
         try:
-            problems, sound = check_with_envoy(checked), f"sound, and {envoy_version()} takes it"
+            envoy, problems = check_with_envoy(checked)
+            sound = f"sound, and {envoy} takes it"
         except EnvoyNotFoundError as error:
             fail(str(error))
     for problem in problems:
@@ -102,6 +110,7 @@ def translate(
     type: Annotated[ResourceType | None, one_of(ResourceType, help="Only this kind of resource.")] = None,
     region: Annotated[str, typer.Option(help="As an Envoy of this region is sent them (balance: nearest).")] = "",
     zone: Annotated[str, typer.Option(help="And of this zone.")] = "",
+    api_upstream: ApiUpstream = None,
     output: Annotated[Output, one_of(Output, "-o", "--output", help="Format.")] = Output.YAML,
 ) -> None:
     """Print the Envoy resources that definition files become."""
@@ -109,7 +118,7 @@ def translate(
     from xds_server.upstreams.translate import Place
     from xds_server.upstreams.translate.render import to_json, to_yaml
 
-    checked = check_files(paths)
+    checked = check_files(paths, elsewhere=api_upstream or ())
     for problem in checked.problems:
         typer.echo(str(problem), err=True)
     if checked.problems:

@@ -28,7 +28,7 @@ def demo(
     ] = False,
 ) -> None:
     """Run three backends, the control plane and one Envoy on the quickstart definitions, until Ctrl-C."""
-    from xds_server.testing.binary import EnvoyNotFoundError, find_envoy
+    from xds_server.envoy_binary import EnvoyNotFoundError, find_envoy
 
     try:
         find_envoy()

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from xds_server.cli.applying import Timeout, Wait, read_wait
+from xds_server.cli.applying import Timeout, Wait, read_wait, wait_for
 from xds_server.cli.client import Client
 from xds_server.cli.completing import revision_numbers
 from xds_server.cli.connection import connected
-from xds_server.cli.differences import show_differences
+from xds_server.cli.differences import TRIAL, WithEnvoy, show_differences, tell_trial
 from xds_server.cli.options import Message
 from xds_server.cli.outcome import changed, tell
 from xds_server.cli.output import AsData, Output, show
@@ -34,11 +34,19 @@ def diff(
     to: Annotated[
         int | None, typer.Argument(min=1, metavar="REV", autocompletion=revision_numbers, help="A second revision.")
     ] = None,
+    with_envoy: WithEnvoy = False,
     output: AsData = None,
 ) -> None:
-    """What a revision changed, or what differs between the states as of two, and for how many Envoys now."""
-    answer = client.get("revisions", str(revision), "diff", to=to)
+    """What a revision changed, or what differs between the states as of two, and for how many Envoys now.
+
+    --with-envoy has Envoy load what is different afterwards: of a revision that is held before it is confirmed, say. Exit
+    code 1 also means that it refuses something of it.
+    """
+    query = {"to": to, "with_envoy": with_envoy}
+    patience = TRIAL if with_envoy else 0
+    answer = client.send("GET", "revisions", str(revision), "diff", query=query, patience=patience)
     show_differences(answer, output, "nothing differs")
+    tell_trial(answer)
 
 
 @connected
@@ -65,7 +73,17 @@ def rollback(
 
 
 @connected
-def confirm(client: Client, revision: Revision, message: Message = "", output: AsData = None) -> None:
+def confirm(
+    client: Client,
+    revision: Revision,
+    wait: Wait = None,
+    timeout: Timeout = "30s",
+    message: Message = "",
+    output: AsData = None,
+) -> None:
     """Put in force what the guard held."""
+    waited, patience = read_wait(wait, timeout)
     answer = client.send("POST", "revisions", str(revision), "confirm", query={"message": message})
-    tell(answer, output, f"what revision {revision} held is in force: {', '.join(changed(answer))}")
+    answer = wait_for(client, answer, waited, patience)
+    sentence = f"what revision {revision} held is in force: {', '.join(changed(answer))}"
+    tell(answer, output, sentence, waited=bool(waited))

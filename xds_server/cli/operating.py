@@ -1,4 +1,4 @@
-"""`xds-server drain`, `enable`, `disable`, `weight`: what operators say of single targets.
+"""`xds-server drain`, `enable`, `disable`, `weight`, `reset`: what operators say of single targets.
 
 It lies over the definition, whether that came from a file or through the API, and stays there when it is edited.
 """
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from xds_server.cli import tables
+from xds_server.cli.applying import Timeout, Wait, read_wait, wait_for
 from xds_server.cli.client import Client
 from xds_server.cli.completing import target_names, upstream_names
 from xds_server.cli.connection import connected
@@ -40,6 +41,8 @@ def drain(
         str | None, typer.Option(metavar="TIME", help="From this time on it counts as disabled (RFC 3339).")
     ] = None,
     expires: Expires = None,
+    wait: Wait = None,
+    timeout: Timeout = "30s",
     message: Message = "",
     output: AsData = None,
 ) -> None:
@@ -47,7 +50,17 @@ def drain(
     if lasting is not None and until is not None:
         raise typer.BadParameter("--for and --until exclude each other", param_hint="--until")
     option, text = ("--for", lasting) if until is None else ("--until", until)
-    _lay(client, upstream, target, {"state": "draining"}, {"drain_until": (option, text)}, expires, message, output)
+    _lay(
+        client,
+        upstream,
+        target,
+        {"state": "draining"},
+        {"drain_until": (option, text)},
+        expires,
+        (wait, timeout),
+        message,
+        output,
+    )
 
 
 @connected
@@ -56,11 +69,23 @@ def enable(
     upstream: Upstream,
     target: Target,
     expires: Expires = None,
+    wait: Wait = None,
+    timeout: Timeout = "30s",
     message: Message = "",
     output: AsData = None,
 ) -> None:
     """Give a target requests again."""
-    _lay(client, upstream, target, {"state": "enabled", "drain_until": None}, {}, expires, message, output)
+    _lay(
+        client,
+        upstream,
+        target,
+        {"state": "enabled", "drain_until": None},
+        {},
+        expires,
+        (wait, timeout),
+        message,
+        output,
+    )
 
 
 @connected
@@ -69,11 +94,23 @@ def disable(
     upstream: Upstream,
     target: Target,
     expires: Expires = None,
+    wait: Wait = None,
+    timeout: Timeout = "30s",
     message: Message = "",
     output: AsData = None,
 ) -> None:
     """Take a target out at once: Envoys forget it, and requests under way may fail."""
-    _lay(client, upstream, target, {"state": "disabled", "drain_until": None}, {}, expires, message, output)
+    _lay(
+        client,
+        upstream,
+        target,
+        {"state": "disabled", "drain_until": None},
+        {},
+        expires,
+        (wait, timeout),
+        message,
+        output,
+    )
 
 
 @connected
@@ -85,11 +122,28 @@ def weight(
         int, typer.Argument(min=0, max=1_000_000, metavar="WEIGHT", help="Its share of traffic; 0 is no new requests.")
     ],
     expires: Expires = None,
+    wait: Wait = None,
+    timeout: Timeout = "30s",
     message: Message = "",
     output: AsData = None,
 ) -> None:
     """Change a target's share of traffic. Its upstream's algorithm must take weights."""
-    _lay(client, upstream, target, {"weight": weight}, {}, expires, message, output)
+    _lay(client, upstream, target, {"weight": weight}, {}, expires, (wait, timeout), message, output)
+
+
+@connected
+def reset(
+    client: Client,
+    upstream: Upstream,
+    target: Target,
+    wait: Wait = None,
+    timeout: Timeout = "30s",
+    message: Message = "",
+    output: AsData = None,
+) -> None:
+    """Take away all that was laid over a target (state, weight, deadlines): what its definition says counts again."""
+    nothing = {"state": None, "weight": None, "drain_until": None, "expires": None}
+    _lay(client, upstream, target, nothing, {}, None, (wait, timeout), message, output)
 
 
 def _lay(
@@ -99,22 +153,26 @@ def _lay(
     said: dict[str, Any],
     times: dict[str, tuple[str, str | None]],
     expires: str | None,
+    wait: tuple[str | None, str],
     message: str,
     output: Any,
 ) -> None:
     """Lay something over a target. `times`: fields with the option and the text that say when; from now on where that is a
-    duration.
+    duration. `wait`: for which share of the Envoys, and for how long.
 
     An override has one expiry. A new state takes it away, unless it brings one: what was to come back after an hour and is
     now disabled for good must not come back. A new weight leaves it, so that a drain that was to end does end.
     """
+    waited, patience = read_wait(*wait)
     times = times | ({"expires": ("--expires", expires)} if expires is not None or "state" in said else {})
     for option, text in times.values():
         _when(client, option, text)  # a wrong one is told before anything is asked
     client.get("upstreams", upstream, "targets", target)  # for the server's clock, by which its deadlines are judged
     patch = said | {field: _when(client, option, text) for field, (option, text) in times.items()}
     answer = client.send("PATCH", "upstreams", upstream, "targets", target, body=patch, query={"message": message})
-    tell(answer, output, described(client.get("upstreams", upstream, "targets", target), upstream, client))
+    answer = wait_for(client, answer, waited, patience)
+    sentence = described(client.get("upstreams", upstream, "targets", target), upstream, client)
+    tell(answer, output, sentence, waited=bool(waited))
 
 
 def _when(client: Client, option: str, text: str | None) -> str | None:

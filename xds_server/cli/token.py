@@ -4,7 +4,8 @@ import getpass
 import json
 import os
 import re
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
@@ -13,10 +14,19 @@ import typer
 
 from xds_server.cli.errors import fail
 from xds_server.security.roles import Role
-from xds_server.security.tokens import InvalidTokenError, NameTakenError, Token, TokenStore, create, is_expired
+from xds_server.security.tokens import (
+    InvalidTokenError,
+    NameTakenError,
+    RevokedToken,
+    Token,
+    TokenStore,
+    create,
+    is_expired,
+)
 from xds_server.upstreams.model.scalars import parse_duration
 
 DEFAULT_STORE: Final = "sqlite:///xds-server.db"
+COLUMNS: Final = ("name", "role", "ends", "created", "expires", "author")
 OpenStore = Callable[[str], AbstractContextManager[TokenStore]]
 """Opens the tokens of the store at a URL. Raises CommandError for one that cannot be opened."""
 
@@ -58,18 +68,23 @@ def token_commands(open_store: OpenStore) -> typer.Typer:
     @group.command("list")
     def list_tokens(
         output: Annotated[Literal["table", "json"], typer.Option("--output", "-o", help="How.")] = "table",
+        every: Annotated[
+            bool, typer.Option("--all", help="Also those that were revoked: when, by whom, on which machine.")
+        ] = False,
         store: StoreUrl = DEFAULT_STORE,
     ) -> None:
-        """Show all tokens, by the last characters of each."""
+        """Show all tokens, by the last characters of each: who made them, and when."""
         with open_store(store) as tokens:
             found = [_shown(token) for token in tokens.tokens()]
-        typer.echo(json.dumps(found, indent=2) if output == "json" else _table(found))
+            found += [_shown(token) for token in tokens.revoked()] if every else []
+        columns = (*COLUMNS, "revoked", "revoked_by") if every else COLUMNS
+        typer.echo(json.dumps(found, indent=2) if output == "json" else _table(found, columns))
 
     @group.command("revoke")
     def revoke_token(name: Name, store: StoreUrl = DEFAULT_STORE) -> None:
-        """Take a token away. Running servers refuse it within a second."""
+        """Take a token away, for good. Running servers refuse it within a second; `token list --all` shows who took it away."""
         with open_store(store) as tokens:
-            if not tokens.remove(name):
+            if not tokens.revoke(name, now=datetime.now(UTC), by=_user()):
                 fail(f"there is no token {name!r}: `xds-server token list` shows those that there are")
             last = not tokens.tokens()
         typer.echo(f"xds-server: the token {name!r} is revoked", err=True)
@@ -92,14 +107,16 @@ def _lifetime(text: str) -> timedelta:
 
 
 def _user() -> str:
+    """Who runs this, and where: `ada@ops-1`."""
     try:
-        return getpass.getuser()
+        user = getpass.getuser()
     except (KeyError, OSError):  # a container, whose user has no name
-        return f"uid {os.getuid()}"
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
 
 
-def _shown(token: Token) -> dict[str, Any]:
-    return {
+def _shown(token: Token | RevokedToken) -> dict[str, Any]:
+    shown = {
         "name": token.name,
         "role": token.role.value,
         "ends": f"…{token.id}",
@@ -108,15 +125,17 @@ def _shown(token: Token) -> dict[str, Any]:
         "expired": is_expired(token, datetime.now(UTC)),
         "author": token.author,
     }
+    if isinstance(token, RevokedToken):
+        shown |= {"revoked": _time(token.revoked), "revoked_by": token.by}
+    return shown
 
 
-def _table(found: list[dict[str, Any]]) -> str:
-    columns = ("name", "role", "ends", "created", "expires", "author")
+def _table(found: list[dict[str, Any]], columns: Sequence[str]) -> str:
     rows = [[column.upper() for column in columns]]
     for entry in found:
         expires = entry["expires"] or "never"
         shown = entry | {"expires": f"{expires} (expired)" if entry["expired"] else expires}
-        rows.append([str(shown[column]) for column in columns])
+        rows.append([str(shown.get(column, "")) for column in columns])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 

@@ -61,6 +61,14 @@ class Written:
                 places = self._places.setdefault(field, [])
                 places += [_Place(path, tree, index) for index in range(len(definitions))]
 
+    def place(self, kind: str, name: str) -> str | None:
+        """`file:line` of an upstream or a gateway; None for one that is in none of the files."""
+        for number, definition in enumerate(self.document.get(f"{kind}s", ())):
+            if isinstance(definition, dict) and definition.get("name") == name:
+                path, tree, index = self._places[f"{kind}s"][number]
+                return f"{path}:{tree.line((f'{kind}s', index))}"
+        return None
+
     def locate(self, wrong: Wrong) -> FileProblem | None:
         """Where in the files it is that the server finds something wrong; None for what is in none of them."""
         field, _, rest = wrong.pointer.removeprefix("/").partition("/")

@@ -1,7 +1,7 @@
 """Definition files, checked as a running server would check them, and what they become: for `validate` and `translate`."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -54,13 +54,14 @@ class SecretsNow:
         return ""
 
 
-def check_files(paths: Iterable[Path], secrets: Path | None = None) -> Checked:
+def check_files(paths: Iterable[Path], secrets: Path | None = None, elsewhere: Container[str] = ()) -> Checked:
     """Read all definition files under `paths`, and find every problem that would keep one from being served.
 
     `secrets`: directory of the secrets that they name; None where it is not known, and then these are not looked for.
+    `elsewhere`: upstreams that are defined through the API.
     """
     known = SecretsNow(secrets) if secrets is not None else None
-    files, problems = documents.load(paths, partial(not_servable, known))
+    files, problems = documents.load(paths, partial(not_servable, known), elsewhere)
     checked = Checked(problems=problems, files=files)
     for file in files:
         checked.upstreams.update((placed.value.name, placed) for placed in file.upstreams)

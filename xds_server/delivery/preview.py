@@ -4,20 +4,20 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import yaml
 
 from xds_server.catalog.contents import Value
 from xds_server.catalog.overrides import TargetOverride, overridden, split_name
 from xds_server.catalog.store.records import GATEWAY, OVERRIDE, UPSTREAM, Key
-from xds_server.delivery.audience import matches
+from xds_server.delivery.audience import matches, selector_key
 from xds_server.delivery.compiled import Compiled, NotServableError, compile_gateway, compile_upstream
 from xds_server.delivery.effects import Effects, effects
 from xds_server.delivery.overlap import leaves_unserved
 from xds_server.delivery.stand_ins import SecretStandIns, address_stand_ins
 from xds_server.upstreams.deadlines import as_of
-from xds_server.upstreams.lint import Lint, lint_one
+from xds_server.upstreams.lint import Lint, lint_one, lint_together
 from xds_server.upstreams.model import Gateway, NodeSelector, Upstream
 from xds_server.xds import Node
 
@@ -43,22 +43,78 @@ class Preview:
     """Ids of the connected nodes that receive it, before or after."""
 
 
-def previews(before: Values, after: Values, nodes: Iterable[Node], now: datetime) -> list[Preview]:
-    """What differs between two sets of records, which need hold no others than those that may differ, and what they need:
-    upstreams for overrides, and for gateways that forward to one."""
+class Difference(NamedTuple):
+    """Records before and after a change: those that may differ, and what they need: upstreams for overrides, and for
+    gateways that forward to one."""
+
+    before: Values
+    after: Values
+
+    @property
+    def keys(self) -> list[Key]:
+        """Of the records that do differ, sorted."""
+        both = self.before.keys() | self.after.keys()
+        return sorted(key for key in both if self.before.get(key) != self.after.get(key))
+
+
+def previews(difference: Difference, nodes: Iterable[Node], now: datetime) -> list[Preview]:
+    """What would become of each record that differs."""
     nodes = list(nodes)
-    found = []
-    for key in sorted(before.keys() | after.keys()):
-        old, new = before.get(key), after.get(key)
-        if old != new:
-            found.append(_preview(key, before, after, nodes, now))
-    return found
+    before, after = (_Served(values, now) for values in difference)
+    return [_preview(key, before, after, nodes) for key in difference.keys]
 
 
-def _preview(key: Key, before: Values, after: Values, nodes: list[Node], now: datetime) -> Preview:
+def touched(difference: Difference, now: datetime) -> list[Upstream | Gateway]:
+    """The definitions that a change would make otherwise, as they would be served, with the upstreams that gateways need."""
+    keys: set[Key] = set()
+    for kind, name in difference.keys:
+        keys.add((UPSTREAM, split_name(name)[0]) if kind == OVERRIDE else (kind, name))
+        gateway = difference.after.get((kind, name))
+        if isinstance(gateway, Gateway) and gateway.upstream is not None:
+            keys.add((UPSTREAM, gateway.upstream))
+    after = _Served(difference.after, now)
+    found = (after.value(key) for key in sorted(keys))
+    return [each for each in found if isinstance(each, Upstream | Gateway)]
+
+
+def lints_between(before: Iterable[Upstream], after: Iterable[Upstream], nodes: Iterable[Node]) -> list[Lint]:
+    """What will surprise in all upstreams together, and would not without the change: with the Envoys that are connected."""
+    envoys = [*{node.id: node for node in nodes if not node.is_grpc}.values()]
+    counts: dict[str, int] = {}
+
+    def count(upstream: Upstream) -> int:
+        key = selector_key(upstream.nodes)
+        if key not in counts:
+            counts[key] = max(1, sum(matches(upstream.nodes, node) for node in envoys))
+        return counts[key]
+
+    old = {*lint_together([*before], count)}
+    return [each for each in lint_together([*after], count) if each not in old]
+
+
+class _Served:
+    """Records as they are served at a moment: definitions with the overrides over them."""
+
+    def __init__(self, values: Values, now: datetime) -> None:
+        self.written, self._now = values, now
+        self._overrides: dict[str, dict[str, TargetOverride]] = {}
+        for (_, name), value in values.items():
+            if isinstance(value, TargetOverride):
+                upstream, target = split_name(name)
+                self._overrides.setdefault(upstream, {})[target] = value
+
+    def value(self, key: Key) -> Value | None:
+        value = self.written.get(key)
+        if not isinstance(value, Upstream):
+            return value
+        return as_of(overridden(value, self._overrides.get(key[1], {})), self._now)
+
+
+def _preview(key: Key, served_before: _Served, served_after: _Served, nodes: list[Node]) -> Preview:
+    before, after = served_before.written, served_after.written
     old, new = before.get(key), after.get(key)
     about = (UPSTREAM, split_name(key[1])[0]) if key[0] == OVERRIDE else key
-    was, will = (_value(about, values, now) for values in (before, after))
+    was, will = served_before.value(about), served_after.value(about)
     unserved = isinstance(was, Upstream) and isinstance(will, Upstream) and leaves_unserved(was, will)
     made = effects(_compiled(was), _compiled(will), moved=_moved(about, before, after), unserved=unserved)
     upstream = after.get(about)
@@ -68,12 +124,6 @@ def _preview(key: Key, before: Values, after: Values, nodes: list[Node], now: da
     return Preview(*key, action, made, tuple(_lines(old, new)), tuple(lints), tuple(sorted(touched)))
 
 
-def _value(key: Key, values: Values, now: datetime) -> Value | None:
-    """A definition as it is served."""
-    value = values.get(key)
-    return as_of(overridden(value, _overrides(key[1], values)), now) if isinstance(value, Upstream) else value
-
-
 def _compiled(value: Value | None) -> Compiled | None:
     try:
         if isinstance(value, Upstream):
@@ -81,14 +131,6 @@ def _compiled(value: Value | None) -> Compiled | None:
         return compile_gateway(value) if isinstance(value, Gateway) else None
     except NotServableError:
         return None
-
-
-def _overrides(upstream: str, values: Values) -> dict[str, TargetOverride]:
-    return {
-        split_name(name)[1]: value
-        for (kind, name), value in values.items()
-        if kind == OVERRIDE and isinstance(value, TargetOverride) and split_name(name)[0] == upstream
-    }
 
 
 def _selector(key: Key, values: Values) -> NodeSelector | None:

@@ -1,28 +1,36 @@
 """Whole documents, applied as one revision, or only looked at."""
 
 import asyncio
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from xds_server.catalog.catalog import Catalog, Edit, Outcome
 from xds_server.catalog.contents import Contents, Value
-from xds_server.catalog.errors import InvalidError
+from xds_server.catalog.errors import InvalidError, StillNeededError
 from xds_server.catalog.overrides import split_name
 from xds_server.catalog.planning import Plan, Proposal, Put, put
 from xds_server.catalog.store.records import GATEWAY, OVERRIDE, UPSTREAM, Attribution, Key
-from xds_server.delivery.preview import Preview, previews
+from xds_server.delivery.preview import Difference
 from xds_server.management.bodies import BodyError, Inspect, document
-from xds_server.upstreams.model import Gateway, Problem
-from xds_server.xds import Node
+from xds_server.upstreams.model import Gateway, Problem, Upstream
+
+
+class Planned(NamedTuple):
+    """What a document would do."""
+
+    difference: Difference
+    objection: str
+    """Why the guard would hold it; empty when it would not."""
+    before: list[Upstream]
+    after: list[Upstream]
+    """All upstreams that there would be."""
 
 
 class Applying:
     """Applies documents."""
 
-    def __init__(self, catalog: Catalog, inspect: Inspect, nodes: Callable[[], Iterable[Node]]) -> None:
-        """`nodes`: those that are connected."""
-        self._catalog, self._inspect, self._nodes = catalog, inspect, nodes
+    def __init__(self, catalog: Catalog, inspect: Inspect) -> None:
+        self._catalog, self._inspect = catalog, inspect
 
     async def apply(self, data: Any, by: Attribution, *, prune: bool = False) -> Outcome:
         """Add and replace what a document names, all of it or nothing. `prune`: take away what else came through the API.
@@ -33,22 +41,26 @@ class Applying:
         edit = await asyncio.to_thread(self._edit, data, by, prune=prune)
         try:
             return await self._catalog.commit(edit)
+        except StillNeededError:
+            raise  # by what is not in the document
         except InvalidError as error:
             raise _in_document(error, data) from None
 
-    def preview(self, data: Any, by: Attribution, *, prune: bool = False) -> tuple[list[Preview], str]:
-        """What `apply` would do, and why the guard would hold it (empty when it would not). Raises as `apply` does."""
+    async def preview(self, data: Any, by: Attribution, *, prune: bool = False) -> Planned:
+        """What `apply` would do. Raises as `apply` does."""
+        edit = await asyncio.to_thread(self._edit, data, by, prune=prune)
         try:
-            _, plan = self._catalog.plan(self._edit(data, by, prune=prune))
+            _, plan = self._catalog.plan(edit)
+        except StillNeededError:
+            raise  # by what is not in the document
         except InvalidError as error:
             raise _in_document(error, data) from None
-        return self.previews(plan), plan.objection
-
-    def previews(self, plan: Plan) -> list[Preview]:
-        """What a plan would do."""
         before = _needed(self._catalog.contents, plan)
         after = {key: value for key, value in before.items() if key not in plan.changes} | dict(plan.values)
-        return previews(before, after, self._nodes(), datetime.now(UTC))
+        upstreams = {name: self._catalog.contents.upstream(name) for name in self._catalog.contents.names(UPSTREAM)}
+        then: dict[str, Value | None] = {**upstreams}
+        then |= {name: plan.values.get((kind, name)) for kind, name in plan.changes if kind == UPSTREAM}
+        return Planned(Difference(before, after), plan.objection, _upstreams(upstreams), _upstreams(then))
 
     def _edit(self, data: Any, by: Attribution, *, prune: bool) -> Edit:
         upstreams, gateways = document(data, self._inspect)
@@ -60,6 +72,10 @@ class Applying:
             return Proposal(by, wanted, gone)
 
         return edit
+
+
+def _upstreams(found: Mapping[str, Value | None]) -> list[Upstream]:
+    return [value for _, value in sorted(found.items()) if isinstance(value, Upstream)]
 
 
 def _in_document(error: InvalidError, data: Any) -> BodyError:

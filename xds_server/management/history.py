@@ -1,8 +1,6 @@
 """Revisions: what they changed, and the ways back."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -14,18 +12,16 @@ from xds_server.catalog.overrides import split_name
 from xds_server.catalog.planning import Proposal, Put, put
 from xds_server.catalog.store.records import API, GATEWAY, OVERRIDE, UPSTREAM, Attribution, Held, Key
 from xds_server.catalog.store.store import Committed
-from xds_server.delivery.preview import Preview, previews
+from xds_server.delivery.preview import Difference
 from xds_server.management import views
 from xds_server.upstreams.model import Gateway
-from xds_server.xds import Node
 
 
 class History:
     """The past of the catalogue."""
 
-    def __init__(self, catalog: Catalog, nodes: Callable[[], Iterable[Node]]) -> None:
-        """`nodes`: those that are connected."""
-        self._catalog, self._nodes = catalog, nodes
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
 
     async def page(self, *, before: int | None, most: int) -> list[dict[str, Any]]:
         """Revisions from the newest back."""
@@ -37,21 +33,17 @@ class History:
         one = await self._catalog.committed(number)
         return {**views.revision(one.revision), "changes": views.changes(one.changes)}
 
-    async def changed_by(self, number: int) -> list[Preview]:
+    async def changed_by(self, number: int) -> Difference:
         """What one revision changed; of one that is held, what it would. Raises UnknownRecordError."""
         one = await self._catalog.committed(number)
         before = await self._catalog.call(self._catalog.store.state_at, number - 1, patience=LONG)
-        return self._previews(before, _after(before, one), one.changes.keys())
+        return _difference(before, _after(before, one), set(one.changes))
 
-    async def between(self, older: int, newer: int) -> list[Preview]:
+    async def between(self, older: int, newer: int) -> Difference:
         """What lies between the states as of two revisions. Raises UnknownRecordError."""
         states = [await self._catalog.state_at(number) for number in (older, newer)]
         keys = {key for key in states[0].keys() | states[1].keys() if states[0].get(key) != states[1].get(key)}
-        return self._previews(states[0], states[1], keys)
-
-    def _previews(self, before: dict[Key, Held], after: dict[Key, Held], keys: Iterable[Key]) -> list[Preview]:
-        keys = set(keys)
-        return previews(_values(before, keys), _values(after, keys), self._nodes(), datetime.now(UTC))
+        return _difference(states[0], states[1], keys)
 
     async def rollback(self, number: int, by: Attribution, *, with_overrides: bool = False) -> Outcome:
         """Go back to what was in force as of a revision, in a revision of its own. Raises a RefusedError or StoreError.
@@ -116,6 +108,10 @@ def _after(before: dict[Key, Held], one: Committed) -> dict[Key, Held]:
         if change.entry is not None:
             after[key] = Held(change.entry, one.revision.number)
     return after
+
+
+def _difference(before: dict[Key, Held], after: dict[Key, Held], keys: set[Key]) -> Difference:
+    return Difference(_values(before, keys), _values(after, keys))
 
 
 def _values(state: dict[Key, Held], keys: set[Key]) -> dict[Key, Value]:

@@ -1,6 +1,6 @@
 """What HTTP and gRPC say alike of a request that was refused. Pure."""
 
-from xds_server.catalog.errors import InvalidError, RefusedError
+from xds_server.catalog.errors import InvalidError, RefusedError, StillNeededError
 from xds_server.catalog.store.engine import InDoubtError, StoreError
 from xds_server.management.bodies import BodyError
 from xds_server.upstreams.model import Problem
@@ -11,7 +11,7 @@ def problems(error: RefusedError) -> list[Problem]:
     definitions clash, in the definition that the message then names."""
     if isinstance(error, BodyError):
         return list(error.problems)
-    if not isinstance(error, InvalidError):
+    if not isinstance(error, InvalidError) or isinstance(error, StillNeededError):
         return []
     several = len(error.problems) > 1
     return [

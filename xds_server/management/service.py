@@ -1,16 +1,19 @@
 """Everything that can be asked of a running control plane; HTTP and gRPC are thin over it."""
 
+import asyncio
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from xds_server.catalog.catalog import Catalog, Outcome
-from xds_server.catalog.errors import UnknownRecordError
+from xds_server.catalog.errors import HistoryError, UnknownRecordError
 from xds_server.catalog.store.records import GATEWAY, UPSTREAM, Attribution
 from xds_server.delivery.checking import SecretsNow, not_servable
-from xds_server.delivery.preview import Preview
+from xds_server.delivery.preview import Difference, lints_between, previews, touched
 from xds_server.delivery.publisher import Publisher
-from xds_server.fleet import CatalogueFigures
+from xds_server.delivery.trial import Trials
+from xds_server.fleet import CatalogueFigures, UnknownRevisionError
 from xds_server.management import rollouts, views
 from xds_server.management.applying import Applying
 from xds_server.management.definitions import Definitions, record
@@ -34,9 +37,10 @@ class Management:
         self.upstreams = Definitions(catalog, UPSTREAM, inspect)
         self.gateways = Definitions(catalog, GATEWAY, inspect)
         self.targets = Targets(catalog, inspect)
-        self.applying = Applying(catalog, inspect, self.nodes)
-        self.history = History(catalog, self.nodes)
+        self.applying = Applying(catalog, inspect)
+        self.history = History(catalog)
         self.events = Events(catalog)
+        self._trials = Trials()
 
     def nodes(self) -> list[Node]:
         """Those that are connected, to any replica; a node with several streams may be several times in it."""
@@ -52,14 +56,25 @@ class Management:
                 raise UnknownRecordError("connected node", node_id)
         return self.publisher.messages((UPSTREAM, name), node)
 
-    def preview(self, data: Any, by: Attribution, *, prune: bool = False) -> dict[str, Any]:
-        """What applying a document would do. Raises a RefusedError."""
-        found, objection = self.applying.preview(data, by, prune=prune)
-        return {**self.shown(found), "held": objection}
+    async def preview(
+        self, data: Any, by: Attribution, *, prune: bool = False, with_envoy: bool = False
+    ) -> dict[str, Any]:
+        """What applying a document would do. `with_envoy`: also whether a real Envoy takes it. Raises a RefusedError, and
+        TrialError where none could be asked."""
+        planned = await self.applying.preview(data, by, prune=prune)
+        lints = await asyncio.to_thread(lints_between, planned.before, planned.after, self.nodes())
+        shown = await self.shown(planned.difference, with_envoy=with_envoy)
+        return {**shown, "warnings": [views.lint(each) for each in lints], "held": planned.objection}
 
-    def shown(self, found: list[Preview]) -> dict[str, Any]:
-        """Previews as plain data."""
-        return {"changes": [views.preview(each) for each in found]}
+    async def shown(self, difference: Difference, *, with_envoy: bool = False) -> dict[str, Any]:
+        """What a change does, as plain data. Raises TrialError as `preview` does."""
+        now = datetime.now(UTC)
+        # Seconds for 10,000 upstreams, in which Envoys must not wait.
+        found = await asyncio.to_thread(previews, difference, self.nodes(), now)
+        shown: dict[str, Any] = {"changes": [views.preview(each) for each in found]}
+        if with_envoy:
+            shown["envoy"] = views.trial(await self._trials(touched(difference, now)))
+        return shown
 
     def outcome(self, made: Outcome) -> dict[str, Any]:
         """The answer to a write, with what will surprise in what it wrote."""
@@ -75,6 +90,21 @@ class Management:
         longer than `LONGEST_WAIT`."""
         progress = await self.publisher.fleet.wait(number, share, min(within, LONGEST_WAIT))
         return rollouts.waited(progress, share, self.catalog.contents)
+
+    async def revision(self, number: int, wait: tuple[float, float] | None = None) -> dict[str, Any]:
+        """One revision, which records it changed, and how far it has come with the Envoys.
+
+        `wait`: share and time of `wait`, which comes first where the revision is in force. Raises UnknownRecordError, and
+        HistoryError where it is too long ago to be waited for.
+        """
+        shown = await self.history.get(number)
+        waited: dict[str, Any] = {}
+        if wait is not None and shown["state"] == "applied":
+            try:
+                waited = {"wait": await self.wait(number, *wait)}
+            except UnknownRevisionError as error:
+                raise HistoryError(str(error)) from None
+        return {**shown, **self.progress(number), **waited}
 
     def progress(self, number: int) -> dict[str, Any]:
         """How far a revision has come with the Envoys, and who rejects something of it."""

@@ -9,6 +9,7 @@ from xds_server.catalog.contents import Contents, Record
 from xds_server.catalog.overrides import TargetOverride, overridden, override_name
 from xds_server.catalog.store.records import OVERRIDE, UPSTREAM, Changes, Outline, Revision
 from xds_server.delivery.preview import Preview
+from xds_server.delivery.trial import Trial
 from xds_server.upstreams.lint import Lint
 from xds_server.upstreams.model import Definition, Target, Upstream
 
@@ -106,6 +107,20 @@ def preview(one: Preview) -> dict[str, Any]:
         "nodes": {"count": len(one.nodes), "ids": [*one.nodes[:NODES]]},
         "diff": [*one.lines],
         "warnings": [lint(each) for each in one.lints],
+    }
+
+
+def trial(one: Trial) -> dict[str, Any]:
+    """What a real Envoy says of definitions. What it refuses only together with others has no kind and no name."""
+    return {
+        "version": one.version,
+        "checked": one.checked,
+        "refused": [
+            {"kind": each.key[0], "name": each.key[1], "detail": each.words}
+            if each.key is not None
+            else {"kind": "", "name": "", "detail": f"these together: {each.words}"}
+            for each in one.refusals
+        ],
     }
 
 

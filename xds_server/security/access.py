@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from xds_server.security.addresses import is_loopback
 from xds_server.security.roles import Role, permits, rank
-from xds_server.security.tokens import Token, find, is_expired
+from xds_server.security.tokens import Token, find, id_of, is_expired
 
 CHALLENGE: Final = "Bearer"
 """The header WWW-Authenticate of every 401."""
@@ -109,7 +109,8 @@ def _by_token(authorization: str, tokens: Collection[Token], now: datetime) -> I
     token = find(text.strip(), tokens)
     if token is None:
         hint = "" if tokens else "; there is none here: leave it out, or make one with `xds-server token create`"
-        raise UnauthenticatedError(f"this token is not known here: it was revoked, or is another server's{hint}")
+        which = f" (…{found})" if (found := id_of(text.strip())) else ""
+        raise UnauthenticatedError(f"this token{which} is not known here: it was revoked, or is another server's{hint}")
     if is_expired(token, now):
         raise UnauthenticatedError(f"the token {token.name!r} expired at {token.expires:%Y-%m-%d %H:%M:%S} UTC")
     return Identity(token.name, token.role, "token")

@@ -50,7 +50,23 @@ class Token:
     expires: datetime | None
     """From when on it is refused; None for never. Both times in UTC."""
     author: str
-    """Who made it."""
+    """Who made it, and on which machine: ``ada@ops-1``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedToken:
+    """What is kept of a token that was taken away: see `Token`."""
+
+    id: str
+    name: str
+    """Another one may be called so by now."""
+    role: Role
+    created: datetime
+    expires: datetime | None
+    author: str
+    revoked: datetime
+    by: str
+    """Who took it away, and on which machine."""
 
 
 class TokenStore(Protocol):
@@ -62,8 +78,11 @@ class TokenStore(Protocol):
     def add(self, token: Token) -> None:
         """Keep one more, durably. Raises NameTakenError."""
 
-    def remove(self, name: str) -> bool:
-        """Forget one; whether there was one of that name."""
+    def revoke(self, name: str, *, now: datetime, by: str) -> bool:
+        """Take one away, for good, and keep who did; whether there was one of that name."""
+
+    def revoked(self) -> Sequence[RevokedToken]:
+        """All that were taken away, in the order in which they were."""
 
 
 def create(name: str, role: Role, *, now: datetime, expires: datetime | None = None, author: str) -> tuple[str, Token]:
@@ -87,7 +106,12 @@ def find(text: str, tokens: Iterable[Token]) -> Token | None:
     return found[0] if found else None
 
 
-def is_expired(token: Token, now: datetime) -> bool:
+def id_of(text: str) -> str:
+    """The id in a token, which is no secret; empty for what cannot be a token, of which nothing may be shown."""
+    return text[-_ID:] if _TOKEN.fullmatch(text) else ""
+
+
+def is_expired(token: Token | RevokedToken, now: datetime) -> bool:
     """Whether it is refused by now."""
     return token.expires is not None and token.expires <= now
 

@@ -3,8 +3,8 @@
 For the tests of this project and of its users. Nothing here is imported by the control plane.
 """
 
+from xds_server.envoy_binary import EnvoyNotFoundError, find_envoy
 from xds_server.testing.backend import Backend, Backends
-from xds_server.testing.binary import EnvoyNotFoundError, find_envoy
 from xds_server.testing.container import EnvoyContainer
 from xds_server.testing.load import Answer, Load, request, send
 from xds_server.testing.process import EnvoyProcess

@@ -12,8 +12,8 @@ from typing import Self
 import yaml
 
 from xds_server.bootstrap import Bootstrap, render
+from xds_server.envoy_binary import find_envoy
 from xds_server.testing.admin import EnvoyAdmin
-from xds_server.testing.binary import find_envoy
 from xds_server.testing.child import ChildProcess, end
 
 

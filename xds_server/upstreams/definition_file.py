@@ -48,8 +48,8 @@ class FileClash(NamedTuple):
     problem: FileProblem
     paths: frozenset[str]
     """The files of both."""
-    is_dangling: bool
-    """An upstream that a gateway names does not exist: reading more files may mend it."""
+    lacks: str
+    """The upstream that a gateway names and no file defines: another file may, or the API; empty for any other clash."""
 
 
 def outline(tree: Tree, path: str) -> list[FileProblem]:
@@ -72,7 +72,7 @@ def from_tree(tree: Tree, path: str, inspect: Inspect | None = None) -> Definiti
         return problems
     upstreams = _definitions(tree, path, "upstreams", Upstream, problems, inspect)
     gateways = _definitions(tree, path, "gateways", Gateway, problems, inspect)
-    problems += [clash.problem for clash in _clashes(upstreams, gateways) if not clash.is_dangling]
+    problems += [clash.problem for clash in _clashes(upstreams, gateways) if not clash.lacks]
     if not problems:
         return DefinitionFile(
             path, tuple(entry.placed for entry in upstreams), tuple(entry.placed for entry in gateways)
@@ -109,7 +109,8 @@ def _clashes(upstreams: Sequence[_Entry[Upstream]], gateways: Sequence[_Entry[Ga
         if other is not None and other.value.name != at.value.name and (entry.in_doubt or entries[id(other)].in_doubt):
             continue
         problem = FileProblem(at.source, at.line, f"{entry.field}.{field}", message)
-        yield FileClash(problem, frozenset({at.source, other.source} if other else {at.source}), other is None)
+        lacks = at.value.upstream if other is None and isinstance(at.value, Gateway) else None
+        yield FileClash(problem, frozenset({at.source, other.source} if other else {at.source}), lacks or "")
 
 
 def _frame(tree: Tree, path: str) -> list[FileProblem]:

@@ -7,7 +7,7 @@ child process.
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from xds_server.upstreams.definition_file import DefinitionFile, FileProblem, Inspect, clashes_between, from_tree
@@ -117,11 +117,13 @@ def check_together(files: Iterable[DefinitionFile]) -> list[tuple[FileProblem, f
     return [(clash.problem, clash.paths) for clash in clashes_between(list(files))]
 
 
-def load(paths: Iterable[Path | str], inspect: Inspect | None = None) -> tuple[list[DefinitionFile], list[FileProblem]]:
+def load(
+    paths: Iterable[Path | str], inspect: Inspect | None = None, elsewhere: Container[str] = ()
+) -> tuple[list[DefinitionFile], list[FileProblem]]:
     """Read all files under all `paths` and check them together; `inspect` as for `parse`. Never raises itself.
 
     A path that does not exist, or that holds no definition file, is a problem. While a file cannot be read, it is not
-    reported that an upstream named by a gateway does not exist.
+    reported that an upstream named by a gateway does not exist. `elsewhere`: upstreams that are defined through the API.
     """
     files: list[DefinitionFile] = []
     problems: list[FileProblem] = []
@@ -132,7 +134,11 @@ def load(paths: Iterable[Path | str], inspect: Inspect | None = None) -> tuple[l
         else:
             problems += result
     complete = not problems
-    problems += [clash.problem for clash in clashes_between(files) if complete or not clash.is_dangling]
+    problems += [
+        clash.problem
+        for clash in clashes_between(files)
+        if not clash.lacks or (complete and clash.lacks not in elsewhere)
+    ]
     return files, sorted(problems)
 
 

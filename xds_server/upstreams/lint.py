@@ -12,6 +12,8 @@ from xds_server.upstreams.model import ActiveHealthCheck, Limits, Upstream, may_
 
 __all__ = ["MOST_PROBES", "RULES", "TOGETHER", "Lint", "lint", "lint_one", "lint_together"]
 
+Envoys = Callable[[Upstream], int]
+"""How many Envoys receive an upstream, at least 1."""
 MOST_PROBES: Final = 1_000
 """Probes per second of the whole fleet above which there is a lint."""
 
@@ -19,7 +21,8 @@ MOST_PROBES: Final = 1_000
 def lint(upstreams: Iterable[Upstream], *, envoys: int = 1) -> list[Lint]:
     """Everything about `upstreams`, in their order. `envoys`: how many receive them."""
     upstreams = list(upstreams)
-    found = [*(each for upstream in upstreams for each in lint_one(upstream)), *lint_together(upstreams, envoys)]
+    together = lint_together(upstreams, lambda _: envoys)
+    found = [*(each for upstream in upstreams for each in lint_one(upstream)), *together]
     place = {upstream.name: index for index, upstream in enumerate(upstreams)}
     return sorted(found, key=lambda each: place[each.upstream])
 
@@ -29,12 +32,12 @@ def lint_one(upstream: Upstream) -> list[Lint]:
     return [Lint(upstream.name, *said) for rule in RULES for said in rule(upstream)]
 
 
-def lint_together(upstreams: Sequence[Upstream], envoys: int = 1) -> list[Lint]:
+def lint_together(upstreams: Sequence[Upstream], envoys: Envoys) -> list[Lint]:
     """What only shows when all definitions and the number of Envoys are known."""
     return [each for rule in TOGETHER for each in rule(upstreams, envoys)]
 
 
-def _probed_differently(upstreams: Sequence[Upstream], envoys: int) -> Iterator[Lint]:
+def _probed_differently(upstreams: Sequence[Upstream], _: Envoys) -> Iterator[Lint]:
     first: dict[str, list[tuple[Upstream, ActiveHealthCheck]]] = {}
     for upstream in upstreams:
         active = upstream.health_checks.active
@@ -61,8 +64,10 @@ def _probed_differently(upstreams: Sequence[Upstream], envoys: int) -> Iterator[
                 others.append((upstream, active))
 
 
-def _too_many_probes(upstreams: Sequence[Upstream], envoys: int) -> Iterator[Lint]:
-    rates = {upstream.name: _probes(upstream) * envoys for upstream in upstreams}
+def _too_many_probes(upstreams: Sequence[Upstream], envoys: Envoys) -> Iterator[Lint]:
+    checked = [upstream for upstream in upstreams if upstream.health_checks.active is not None]
+    counts = {upstream.name: envoys(upstream) for upstream in checked}
+    rates = {upstream.name: _probes(upstream) * counts[upstream.name] for upstream in checked}
     total = sum(rates.values())
     if total <= MOST_PROBES:
         return
@@ -71,7 +76,8 @@ def _too_many_probes(upstreams: Sequence[Upstream], envoys: int) -> Iterator[Lin
         most,
         ("health_checks", "active", "interval"),
         "many-probes",
-        f"{envoys} Envoy(s) would send {total:,.0f} probes per second in all, {rates[most]:,.0f} of them for this upstream",
+        f"{max(counts.values())} Envoy(s) would send {total:,.0f} probes per second in all, "
+        f"{rates[most]:,.0f} of them for this upstream",
         f"lengthen intervals until there are fewer than {MOST_PROBES:,}, or have fewer Envoys receive it (nodes)",
     )
 
@@ -82,23 +88,23 @@ def _probes(upstream: Upstream) -> float:
     return len(probed_targets(upstream)) / active.interval.total_seconds() if active else 0.0
 
 
-def _limits_of_a_fleet(upstreams: Sequence[Upstream], envoys: int) -> Iterator[Lint]:
-    if envoys == 1:
-        return
+def _limits_of_a_fleet(upstreams: Sequence[Upstream], envoys: Envoys) -> Iterator[Lint]:
     for upstream in upstreams:
         given = {field: getattr(upstream.limits, field) for field in Limits.model_fields}
-        products = [f"{field} {limit * envoys:,}" for field, limit in given.items() if limit]
-        if products:
+        limits = {field: limit for field, limit in given.items() if limit}
+        count = envoys(upstream) if limits else 1
+        if count > 1:
+            products = [f"{field} {limit * count:,}" for field, limit in limits.items()]
             yield Lint(
                 upstream.name,
                 ("limits",),
                 "limits-per-envoy",
-                f"limits count in each Envoy for itself: {envoys} Envoys together allow {', '.join(products)}",
+                f"limits count in each Envoy for itself: {count} Envoys together allow {', '.join(products)}",
                 "divide what the targets can take by the number of Envoys",
             )
 
 
-TOGETHER: Final[tuple[Callable[[Sequence[Upstream], int], Iterator[Lint]], ...]] = (
+TOGETHER: Final[tuple[Callable[[Sequence[Upstream], Envoys], Iterator[Lint]], ...]] = (
     _probed_differently,
     _too_many_probes,
     _limits_of_a_fleet,

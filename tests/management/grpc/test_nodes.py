@@ -84,3 +84,14 @@ def test_a_rejection_names_the_definition(grpc_api: Api, api: httpx.Client) -> N
     assert [*newest.degraded] == [degradation]
     http = api.get(f"/v1/revisions/{answer.result.revision}").json()
     assert MessageToDict(degradation) == http["degraded"][0]
+
+
+def test_any_change_is_waited_for_by_its_number(grpc_api: Api, envoy: EnvoyProcess) -> None:
+    with Backend("a") as a:
+        grpc_api.put("by-number", target(a))
+        made = grpc_api.patch("by-number", a.address, state="draining")
+        got = grpc_api.revisions.Get(
+            revisions_pb2.GetRevisionRequest(revision=made.revision, wait=100, timeout="20s"), timeout=60
+        )
+        assert (got.wait.ok, got.wait.share, got.wait.delivery.acknowledged) == (True, 100, 1)
+        assert not grpc_api.revisions.Get(revisions_pb2.GetRevisionRequest(revision=made.revision)).HasField("wait")

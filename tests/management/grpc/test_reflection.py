@@ -10,7 +10,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from management_grpc import TARGET, Api
 from reflected import Reflected
 
-from xds_server.testing import XdsServerProcess
+from xds_server.bootstrap import Bootstrap
+from xds_server.testing import EnvoyProcess, XdsServerProcess
 
 PACKAGE = "xds_server.management.v1"
 
@@ -84,6 +85,17 @@ def test_revisions_by_reflection_alone() -> None:
         shown = calls["Get"](revision=4)
         assert (shown["refers_to"], shown["message"], len(shown["changes"])) == ("1", "back", 12)
         assert len(calls["Diff"](revision=1, to=3)["changes"]) == 12
+
+
+@pytest.mark.envoy
+def test_nodes_by_reflection_alone() -> None:
+    with XdsServerProcess() as server, Api(server.grpc_address) as api:
+        calls = Reflected(api.channel).methods(f"{PACKAGE}.NodeService")
+        node = Bootstrap(node_id="reflected", xds_address=server.xds_address)
+        with EnvoyProcess(node) as envoy:
+            envoy.wait_until(lambda: calls["List"](page_size=10).get("nodes"), 10, "its node")
+            assert [each["id"] for each in calls["List"](page_size=10)["nodes"]] == ["reflected"]
+            assert calls["Get"](id="reflected")["connected"] is True
 
 
 def test_health_until_the_server_stops() -> None:

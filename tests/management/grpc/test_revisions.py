@@ -29,6 +29,13 @@ def test_a_document_is_applied_as_one_revision(grpc_api: Api, api: httpx.Client)
     assert {**said, "revision": revision.revision} == http
 
 
+def test_a_dry_run_warns_of_what_is_beside_it(grpc_api: Api) -> None:
+    one, other = ({"active": {"interval": every}} for every in ("5s", "6s"))
+    grpc_api.put("beside-a", TARGET, health_checks=one)
+    preview = grpc_api.apply({"name": "beside-b", "targets": [TARGET], "health_checks": other}, dry_run=True).preview
+    assert [(each.upstream, each.code) for each in preview.warnings] == [("beside-b", "probed-differently")]
+
+
 def test_a_dry_run_only_says_what_would_be(grpc_api: Api, api: httpx.Client) -> None:
     grpc_api.put("dry", TARGET)
     document = {"upstreams": [{"name": "dry", "targets": [{**TARGET, "state": "disabled"}]}]}

@@ -2,8 +2,11 @@
 
 import httpx
 import pytest
+from starlette.datastructures import QueryParams
 from tokens import token
 
+from xds_server.management.http.access import needed_role
+from xds_server.security.roles import Role
 from xds_server.testing import XdsServerProcess
 
 TARGET = {"host": "10.0.0.1", "port": 80}
@@ -40,6 +43,26 @@ def test_roles_from_the_first_token_on(server: XdsServerProcess, api: httpx.Clie
     assert not any(text in server.log for text in held.values()), "a token is in no log"
     for role in held:
         token(server, "revoke", f"by-{role}")
+
+
+@pytest.mark.parametrize(
+    ("query", "role"),
+    [
+        ("dry_run=true", Role.READ),
+        ("dry_run=Y", Role.READ),
+        ("dry_run=1&dry_run=on", Role.READ),
+        ("", Role.WRITE),
+        ("dry_run=false", Role.WRITE),
+        ("dry_run=true&dry_run=false", Role.WRITE),
+        ("dry_run=false&dry_run=true", Role.WRITE),
+        ("dry_run=", Role.WRITE),
+        ("dry_run=true&with_envoy=true", Role.WRITE),
+        ("dry_run=true&with_envoy=true&with_envoy=false", Role.WRITE),
+        ("dry_run=true&with_envoy=false", Role.READ),
+    ],
+)
+def test_a_dry_run_is_one_by_every_word_and_an_envoy_is_asked_for_by_any(query: str, role: Role) -> None:
+    assert needed_role("POST", "/v1/apply", QueryParams(query)) is role
 
 
 @pytest.mark.parametrize("headers", [{"Authorization": "Bearer xds_nonsense"}, {"Origin": "http://elsewhere.example"}])

@@ -74,6 +74,15 @@ def test_a_dry_run_says_what_would_be_and_does_nothing(api: httpx.Client) -> Non
     assert api.get("/v1/revisions").json() == before
 
 
+def test_a_dry_run_says_what_will_surprise_beside_other_definitions(api: httpx.Client) -> None:
+    apply(api, {"name": "a", "targets": [TARGET], "health_checks": {"active": {"interval": "5s"}}})
+    other = {"name": "b", "targets": [TARGET], "health_checks": {"active": {"interval": "6s"}}}
+    (found,) = apply(api, other, dry_run=True)["warnings"]
+    assert (found["upstream"], found["code"]) == ("b", "probed-differently")
+    apply(api, other)
+    assert apply(api, {**other, "description": "edited"}, dry_run=True)["warnings"] == [], "that was so before"
+
+
 def test_a_dry_run_says_that_requests_would_fail_until_a_probe(api: httpx.Client) -> None:
     checked = {"name": "a", "health_checks": {"active": {}}}
     apply(api, {**checked, "targets": [TARGET]})

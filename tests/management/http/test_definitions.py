@@ -109,8 +109,9 @@ def test_an_upstream_that_a_gateway_needs_stays(api: httpx.Client) -> None:
     put(api, "needed", protocol="tcp")
     assert api.put("/v1/gateways/needing", json={"port": 15432, "upstream": "needed"}).status_code == 201
     refused = api.delete("/v1/upstreams/needed")
-    assert refused.status_code == 422
-    assert "gateway needing: there is no upstream 'needed'" in refused.text
+    assert refused.status_code == 409
+    assert "upstream 'needed' is still needed: gateway 'needing' of the API forwards to it" in refused.json()["detail"]
+    assert "errors" not in refused.json()
     assert api.get("/v1/gateways/needing").json() == {"name": "needing", "port": 15432, "upstream": "needed"}
     assert api.delete("/v1/gateways/needing").status_code == 200
     assert api.delete("/v1/upstreams/needed").status_code == 200

@@ -94,3 +94,13 @@ def test_an_upstream_that_is_deleted_takes_along_what_lies_over_it(api: httpx.Cl
     assert len(api.delete(upstream).json()["changes"]) == 2
     api.put(upstream, json=definition)
     assert state(api, upstream)["state"] == "enabled"
+
+
+def test_a_change_is_waited_for_by_its_number(api: httpx.Client) -> None:
+    made = api.put("/v1/upstreams/waited-for", json={"targets": [{"host": "10.0.0.1", "port": 80}]}).json()
+    number = made["revision"]
+    got = api.get(f"/v1/revisions/{number}", params={"wait": "95%", "timeout": "10s"}).json()
+    assert (got["wait"]["ok"], got["wait"]["share"]) == (True, 95), "nobody is affected"
+    assert "wait" not in api.get(f"/v1/revisions/{number}").json()
+    assert api.get(f"/v1/revisions/{number}", params={"wait": "101"}).status_code == 422
+    assert api.get(f"/v1/revisions/{number + 1000}", params={"wait": "100"}).status_code == 404

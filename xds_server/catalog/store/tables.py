@@ -84,6 +84,20 @@ tokens = Table(
     Column("author", Text, nullable=False),
 )
 
+# Without their hashes: nobody is let in by them any more.
+revoked_tokens = Table(
+    "revoked_tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Column("expires", UtcTime),
+    Column("author", Text, nullable=False),
+    Column("revoked", UtcTime, nullable=False),
+    Column("revoked_by", Text, nullable=False),
+)
+
 # Replicas that live; in PostgreSQL only, and not logged there.
 replicas = Table(
     "replicas",

@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 
 from xds_server.catalog.errors import RefusedError
 from xds_server.catalog.store.engine import StoreError
+from xds_server.delivery.trial import TrialError
 from xds_server.management.events import EndedError
 from xds_server.management.grpc import errors
 from xds_server.management.grpc.access import AccessControl
@@ -70,7 +71,7 @@ def _answered(serve: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any
     async def answer(request: Any, context: Any) -> Any:
         try:
             return await serve(request, context)
-        except (RefusedError, AccessError, StoreError, EndedError) as error:
+        except (RefusedError, AccessError, StoreError, EndedError, TrialError) as error:
             await context.abort(errors.code(error), errors.sentence(error), errors.details(error))
         except DecodeError:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "this is no message of the type that this call takes")

@@ -13,9 +13,11 @@ from xds_server.catalog.errors import (
     InvalidError,
     NotOwnedError,
     RefusedError,
+    StillNeededError,
     UnknownRecordError,
 )
 from xds_server.catalog.store.engine import StoreError
+from xds_server.delivery.trial import TrialBusyError, TrialError
 from xds_server.management import refusals
 from xds_server.management.bodies import BodyError
 from xds_server.management.events import EndedError, FellBehindError
@@ -33,6 +35,8 @@ twice, with up to three bytes for one."""
 def code(error: Exception) -> grpc.StatusCode | None:
     """The status of an error; None for one that is ours to mend."""
     match error:
+        case StillNeededError():
+            return grpc.StatusCode.FAILED_PRECONDITION
         case BodyError() | InvalidError():
             return grpc.StatusCode.INVALID_ARGUMENT
         case UnknownRecordError():
@@ -43,6 +47,10 @@ def code(error: Exception) -> grpc.StatusCode | None:
             return grpc.StatusCode.FAILED_PRECONDITION
         case FellBehindError():
             return grpc.StatusCode.RESOURCE_EXHAUSTED
+        case TrialBusyError():
+            return grpc.StatusCode.UNAVAILABLE
+        case TrialError():
+            return grpc.StatusCode.FAILED_PRECONDITION
         case StoreError() | EndedError():
             return grpc.StatusCode.UNAVAILABLE
         case UnauthenticatedError():

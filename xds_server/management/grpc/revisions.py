@@ -19,9 +19,11 @@ class RevisionService:
 
     async def Apply(self, request: revisions_pb2.ApplyRequest, call: calls.Call) -> revisions_pb2.ApplyResponse:
         by, waiting = call.by(request.message), calls.waiting(request)
+        if request.with_envoy and not request.dry_run:
+            raise calls.wrong("with_envoy", "an Envoy only looks at what a dry run would do")
         data = await read_json(request.json)
         if request.dry_run:
-            preview = self._management.preview(data, by, prune=request.prune)
+            preview = await self._management.preview(data, by, prune=request.prune, with_envoy=request.with_envoy)
             return revisions_pb2.ApplyResponse(preview=messages.filled(revisions_pb2.Preview, preview))
         made = await self._management.applying.apply(data, by, prune=request.prune)
         return await self._applied(made, waiting)
@@ -37,8 +39,10 @@ class RevisionService:
         return revisions_pb2.ListRevisionsResponse(revisions=found, next_page_token=following)
 
     async def Get(self, request: revisions_pb2.GetRevisionRequest, _: calls.Call) -> revisions_pb2.Revision:
-        shown = await self._management.history.get(calls.revision(request))
-        return messages.filled(revisions_pb2.Revision, {**shown, **self._management.progress(request.revision)})
+        number, waiting = calls.revision(request), calls.waiting(request)
+        shown = await self._management.revision(number, waiting)
+        waited = {"wait": {**shown["wait"], "delivery": shown["wait"]}} if "wait" in shown else {}
+        return messages.filled(revisions_pb2.Revision, {**shown, **waited})
 
     async def Diff(self, request: revisions_pb2.DiffRequest, _: calls.Call) -> revisions_pb2.Preview:
         history, number = self._management.history, calls.revision(request)
@@ -46,7 +50,8 @@ class RevisionService:
             found = await history.between(number, calls.revision(request, "to"))
         else:
             found = await history.changed_by(number)
-        return messages.filled(revisions_pb2.Preview, self._management.shown(found))
+        shown = await self._management.shown(found, with_envoy=request.with_envoy)
+        return messages.filled(revisions_pb2.Preview, shown)
 
     async def Rollback(self, request: revisions_pb2.RollbackRequest, call: calls.Call) -> revisions_pb2.ApplyResponse:
         by, waiting = call.by(request.message), calls.waiting(request)

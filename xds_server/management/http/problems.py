@@ -14,9 +14,11 @@ from xds_server.catalog.errors import (
     InvalidError,
     NotOwnedError,
     RefusedError,
+    StillNeededError,
     UnknownRecordError,
 )
 from xds_server.catalog.store.engine import StoreError
+from xds_server.delivery.trial import TrialBusyError, TrialError
 from xds_server.management import refusals
 from xds_server.management.bodies import BodyError
 from xds_server.upstreams.model import Problem
@@ -91,6 +93,12 @@ def add_problems(app: FastAPI) -> None:
     async def not_writable(_: Request, error: StoreError) -> JSONResponse:
         return problem(503, refusals.not_writable(error), headers={"Retry-After": "1"})
 
+    @app.exception_handler(TrialError)
+    async def not_tried(_: Request, error: TrialError) -> JSONResponse:
+        if isinstance(error, TrialBusyError):
+            return problem(503, str(error), headers={"Retry-After": "10"})
+        return problem(409, str(error))
+
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         found = [{"pointer": "#" + "/".join(map(str, e["loc"])), "detail": str(e["msg"])} for e in error.errors()]
@@ -109,13 +117,13 @@ def _refused(error: RefusedError) -> JSONResponse:
 def _status(error: RefusedError) -> int:
     if isinstance(error, BodyError):
         return 400 if error.is_unreadable else 422
-    if isinstance(error, InvalidError):
+    if isinstance(error, InvalidError) and not isinstance(error, StillNeededError):
         return 422
     if isinstance(error, UnknownRecordError):
         return 404
     if isinstance(error, ChangedMeanwhileError):
         return 412
-    assert isinstance(error, NotOwnedError | HistoryError)
+    assert isinstance(error, NotOwnedError | HistoryError | StillNeededError)
     return 409
 
 

@@ -22,6 +22,9 @@ Number = Annotated[int, Path(ge=1, le=LAST, description="Number of a revision.")
 Share = Annotated[
     str | None, Query(pattern=r"^\d{1,3}(\.\d+)?%?$", description="Percent of the affected Envoys to wait for.")
 ]
+WithEnvoy = Annotated[
+    bool, Query(description="Have a real Envoy, of the server's machine, load what changes (role write).")
+]
 Timeout = Annotated[
     str, Query(alias="timeout", pattern=r"^\d+(\.\d+)?(ms|s|m)?$", description="How long to wait, for example 30s.")
 ]
@@ -35,14 +38,17 @@ async def apply(
     response: Response,
     dry_run: bool = False,
     prune: Annotated[bool, Query(description="Take away what else came through the API.")] = False,
+    with_envoy: WithEnvoy = False,
     wait: Share = None,
     patience: Timeout = "30s",
     message: Message = "",
 ) -> dict[str, Any]:
     """Add and replace what a document names, all of it or nothing, as one revision."""
+    if with_envoy and not dry_run:
+        raise HTTPException(422, "with_envoy: an Envoy only looks at what dry_run=true would do")
     data = await body(request, MAX_DOCUMENT)
     if dry_run:
-        return service.preview(data, caller.by(message), prune=prune)
+        return await service.preview(data, caller.by(message), prune=prune, with_envoy=with_envoy)
     made = await service.applying.apply(data, caller.by(message), prune=prune)
     shown = written(service, made, response)
     if wait is not None and not made.is_held:
@@ -63,22 +69,23 @@ async def all_of_them(
     return {"revisions": found, "next": found[-1]["revision"] if len(found) == limit else None}
 
 
-@router.get("/revisions/{number}", responses=documented(404, 422, 503))
-async def one(service: Service, number: Number) -> dict[str, Any]:
-    """One revision, and which records it changed."""
-    return {**await service.history.get(number), **service.progress(number)}
+@router.get("/revisions/{number}", responses=documented(404, 409, 422, 503))
+async def one(service: Service, number: Number, wait: Share = None, patience: Timeout = "30s") -> dict[str, Any]:
+    """One revision, which records it changed, and how far it has come. With `wait` that is waited for: of any change."""
+    return await service.revision(number, (_share(wait), _seconds(patience)) if wait is not None else None)
 
 
-@router.get("/revisions/{number}/diff", responses=documented(404, 422, 503))
+@router.get("/revisions/{number}/diff", responses=documented(404, 409, 422, 503))
 async def diff(
     service: Service,
     number: Number,
     to: Annotated[int | None, Query(ge=1, le=LAST, description="Compare with the state as of this one.")] = None,
+    with_envoy: WithEnvoy = False,
 ) -> dict[str, Any]:
     """What a revision changed, or what lies between two."""
-    if to is None:
-        return service.shown(await service.history.changed_by(number))
-    return service.shown(await service.history.between(number, to))
+    history = service.history
+    found = await (history.changed_by(number) if to is None else history.between(number, to))
+    return await service.shown(found, with_envoy=with_envoy)
 
 
 @router.post("/revisions/{number}/rollback", responses=documented(*ERRORS, held=True))

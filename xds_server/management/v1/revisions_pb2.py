@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from xds_server.management.v1 import results_pb2 as xds__server_dot_management_dot_v1_dot_results__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(xds_server/management/v1/revisions.proto\x12\x18xds_server.management.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&xds_server/management/v1/results.proto\"\xf2\x02\n\x08Revision\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61uthor\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\x0e\n\x06\x63lient\x18\x06 \x01(\t\x12\r\n\x05state\x18\x07 \x01(\t\x12\x16\n\trefers_to\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x0c\n\x04note\x18\t \x01(\t\x12\x37\n\x07\x63hanges\x18\n \x03(\x0b\x32&.xds_server.management.v1.RecordChange\x12\x34\n\x08\x64\x65livery\x18\x0b \x01(\x0b\x32\".xds_server.management.v1.Delivery\x12\x37\n\x08\x64\x65graded\x18\x0c \x03(\x0b\x32%.xds_server.management.v1.DegradationB\x0c\n\n_refers_to\"\xa1\x02\n\x08\x44\x65livery\x12\x11\n\tpublished\x18\x01 \x01(\x08\x12\x10\n\x08\x61\x66\x66\x65\x63ted\x18\x02 \x01(\x03\x12\x14\n\x0c\x61\x63knowledged\x18\x03 \x01(\x03\x12\x0c\n\x04warm\x18\x04 \x01(\x03\x12\x0c\n\x04left\x18\x05 \x01(\x03\x12\x36\n\x07pending\x18\x06 \x03(\x0b\x32%.xds_server.management.v1.PendingNode\x12\x39\n\x08rejected\x18\x07 \x03(\x0b\x32\'.xds_server.management.v1.RejectingNode\x12\x14\n\x07seconds\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x10\x61waited_replicas\x18\t \x03(\t\x12\x0f\n\x07unknown\x18\n \x01(\tB\n\n\x08_seconds\")\n\x0bPendingNode\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04what\x18\x02 \x01(\t\"\x8c\x01\n\rRejectingNode\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x10\n\x08\x63ulprits\x18\x04 \x03(\t\x12=\n\tupstreams\x18\x05 \x03(\x0b\x32*.xds_server.management.v1.BlamedDefinition\"=\n\x10\x42lamedDefinition\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\"V\n\x0b\x44\x65gradation\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\"m\n\nWaitResult\x12\n\n\x02ok\x18\x01 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\r\n\x05share\x18\x03 \x01(\x01\x12\x34\n\x08\x64\x65livery\x18\x04 \x01(\x0b\x32\".xds_server.management.v1.Delivery\"z\n\x0c\x41pplyRequest\x12\x0c\n\x04json\x18\x01 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\x12\r\n\x05prune\x18\x03 \x01(\x08\x12\x11\n\x04wait\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07timeout\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\tB\x07\n\x05_wait\"\xae\x01\n\rApplyResponse\x12\x35\n\x06result\x18\x01 \x01(\x0b\x32%.xds_server.management.v1.WriteResult\x12\x32\n\x07preview\x18\x02 \x01(\x0b\x32!.xds_server.management.v1.Preview\x12\x32\n\x04wait\x18\x03 \x01(\x0b\x32$.xds_server.management.v1.WaitResult\"Q\n\x07Preview\x12\x38\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\'.xds_server.management.v1.RecordPreview\x12\x0c\n\x04held\x18\x02 \x01(\t\"\xd5\x01\n\rRecordPreview\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x04 \x01(\t\x12\r\n\x05\x64rops\x18\x05 \x03(\t\x12\x36\n\x05nodes\x18\x06 \x01(\x0b\x32\'.xds_server.management.v1.AffectedNodes\x12\x0c\n\x04\x64iff\x18\x07 \x03(\t\x12\x33\n\x08warnings\x18\x08 \x03(\x0b\x32!.xds_server.management.v1.Warning\"+\n\rAffectedNodes\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x0b\n\x03ids\x18\x02 \x03(\t\"=\n\x14ListRevisionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"g\n\x15ListRevisionsResponse\x12\x35\n\trevisions\x18\x01 \x03(\x0b\x32\".xds_server.management.v1.Revision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x12GetRevisionRequest\x12\x10\n\x08revision\x18\x01 \x01(\x03\"7\n\x0b\x44iffRequest\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0f\n\x02to\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x05\n\x03_to\"y\n\x0fRollbackRequest\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x16\n\x0ewith_overrides\x18\x02 \x01(\x08\x12\x11\n\x04wait\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07timeout\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\tB\x07\n\x05_wait\"3\n\x0e\x43onfirmRequest\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0f\n\x07message\x18\x02 \x01(\t\">\n\x0cWatchRequest\x12\x1b\n\x0e\x61\x66ter_revision\x18\x01 \x01(\x03H\x00\x88\x01\x01\x42\x11\n\x0f_after_revision\"n\n\rWatchResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x35\n\tcommitted\x18\x02 \x01(\x0b\x32\".xds_server.management.v1.Revision\x12\x14\n\x0c\x63hange_count\x18\x03 \x01(\x03\x32\x97\x05\n\x0fRevisionService\x12X\n\x05\x41pply\x12&.xds_server.management.v1.ApplyRequest\x1a\'.xds_server.management.v1.ApplyResponse\x12g\n\x04List\x12..xds_server.management.v1.ListRevisionsRequest\x1a/.xds_server.management.v1.ListRevisionsResponse\x12W\n\x03Get\x12,.xds_server.management.v1.GetRevisionRequest\x1a\".xds_server.management.v1.Revision\x12P\n\x04\x44iff\x12%.xds_server.management.v1.DiffRequest\x1a!.xds_server.management.v1.Preview\x12^\n\x08Rollback\x12).xds_server.management.v1.RollbackRequest\x1a\'.xds_server.management.v1.ApplyResponse\x12Z\n\x07\x43onfirm\x12(.xds_server.management.v1.ConfirmRequest\x1a%.xds_server.management.v1.WriteResult\x12Z\n\x05Watch\x12&.xds_server.management.v1.WatchRequest\x1a\'.xds_server.management.v1.WatchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(xds_server/management/v1/revisions.proto\x12\x18xds_server.management.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&xds_server/management/v1/results.proto\"\xa6\x03\n\x08Revision\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61uthor\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\x0e\n\x06\x63lient\x18\x06 \x01(\t\x12\r\n\x05state\x18\x07 \x01(\t\x12\x16\n\trefers_to\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x0c\n\x04note\x18\t \x01(\t\x12\x37\n\x07\x63hanges\x18\n \x03(\x0b\x32&.xds_server.management.v1.RecordChange\x12\x34\n\x08\x64\x65livery\x18\x0b \x01(\x0b\x32\".xds_server.management.v1.Delivery\x12\x37\n\x08\x64\x65graded\x18\x0c \x03(\x0b\x32%.xds_server.management.v1.Degradation\x12\x32\n\x04wait\x18\r \x01(\x0b\x32$.xds_server.management.v1.WaitResultB\x0c\n\n_refers_to\"\xa1\x02\n\x08\x44\x65livery\x12\x11\n\tpublished\x18\x01 \x01(\x08\x12\x10\n\x08\x61\x66\x66\x65\x63ted\x18\x02 \x01(\x03\x12\x14\n\x0c\x61\x63knowledged\x18\x03 \x01(\x03\x12\x0c\n\x04warm\x18\x04 \x01(\x03\x12\x0c\n\x04left\x18\x05 \x01(\x03\x12\x36\n\x07pending\x18\x06 \x03(\x0b\x32%.xds_server.management.v1.PendingNode\x12\x39\n\x08rejected\x18\x07 \x03(\x0b\x32\'.xds_server.management.v1.RejectingNode\x12\x14\n\x07seconds\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x10\x61waited_replicas\x18\t \x03(\t\x12\x0f\n\x07unknown\x18\n \x01(\tB\n\n\x08_seconds\")\n\x0bPendingNode\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04what\x18\x02 \x01(\t\"\x8c\x01\n\rRejectingNode\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x10\n\x08\x63ulprits\x18\x04 \x03(\t\x12=\n\tupstreams\x18\x05 \x03(\x0b\x32*.xds_server.management.v1.BlamedDefinition\"=\n\x10\x42lamedDefinition\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\"V\n\x0b\x44\x65gradation\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\"m\n\nWaitResult\x12\n\n\x02ok\x18\x01 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\r\n\x05share\x18\x03 \x01(\x01\x12\x34\n\x08\x64\x65livery\x18\x04 \x01(\x0b\x32\".xds_server.management.v1.Delivery\"\x8e\x01\n\x0c\x41pplyRequest\x12\x0c\n\x04json\x18\x01 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\x12\r\n\x05prune\x18\x03 \x01(\x08\x12\x11\n\x04wait\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07timeout\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x12\n\nwith_envoy\x18\x07 \x01(\x08\x42\x07\n\x05_wait\"\xae\x01\n\rApplyResponse\x12\x35\n\x06result\x18\x01 \x01(\x0b\x32%.xds_server.management.v1.WriteResult\x12\x32\n\x07preview\x18\x02 \x01(\x0b\x32!.xds_server.management.v1.Preview\x12\x32\n\x04wait\x18\x03 \x01(\x0b\x32$.xds_server.management.v1.WaitResult\"\xbb\x01\n\x07Preview\x12\x38\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\'.xds_server.management.v1.RecordPreview\x12\x0c\n\x04held\x18\x02 \x01(\t\x12\x33\n\x08warnings\x18\x03 \x03(\x0b\x32!.xds_server.management.v1.Warning\x12\x33\n\x05\x65nvoy\x18\x04 \x01(\x0b\x32$.xds_server.management.v1.EnvoyTrial\"l\n\nEnvoyTrial\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07\x63hecked\x18\x02 \x01(\x03\x12<\n\x07refused\x18\x03 \x03(\x0b\x32+.xds_server.management.v1.RefusedDefinition\"?\n\x11RefusedDefinition\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xd5\x01\n\rRecordPreview\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x04 \x01(\t\x12\r\n\x05\x64rops\x18\x05 \x03(\t\x12\x36\n\x05nodes\x18\x06 \x01(\x0b\x32\'.xds_server.management.v1.AffectedNodes\x12\x0c\n\x04\x64iff\x18\x07 \x03(\t\x12\x33\n\x08warnings\x18\x08 \x03(\x0b\x32!.xds_server.management.v1.Warning\"+\n\rAffectedNodes\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x0b\n\x03ids\x18\x02 \x03(\t\"=\n\x14ListRevisionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"g\n\x15ListRevisionsResponse\x12\x35\n\trevisions\x18\x01 \x03(\x0b\x32\".xds_server.management.v1.Revision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x12GetRevisionRequest\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x11\n\x04wait\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07timeout\x18\x03 \x01(\tB\x07\n\x05_wait\"K\n\x0b\x44iffRequest\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0f\n\x02to\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\nwith_envoy\x18\x03 \x01(\x08\x42\x05\n\x03_to\"y\n\x0fRollbackRequest\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x16\n\x0ewith_overrides\x18\x02 \x01(\x08\x12\x11\n\x04wait\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07timeout\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\tB\x07\n\x05_wait\"3\n\x0e\x43onfirmRequest\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0f\n\x07message\x18\x02 \x01(\t\">\n\x0cWatchRequest\x12\x1b\n\x0e\x61\x66ter_revision\x18\x01 \x01(\x03H\x00\x88\x01\x01\x42\x11\n\x0f_after_revision\"n\n\rWatchResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x35\n\tcommitted\x18\x02 \x01(\x0b\x32\".xds_server.management.v1.Revision\x12\x14\n\x0c\x63hange_count\x18\x03 \x01(\x03\x32\x97\x05\n\x0fRevisionService\x12X\n\x05\x41pply\x12&.xds_server.management.v1.ApplyRequest\x1a\'.xds_server.management.v1.ApplyResponse\x12g\n\x04List\x12..xds_server.management.v1.ListRevisionsRequest\x1a/.xds_server.management.v1.ListRevisionsResponse\x12W\n\x03Get\x12,.xds_server.management.v1.GetRevisionRequest\x1a\".xds_server.management.v1.Revision\x12P\n\x04\x44iff\x12%.xds_server.management.v1.DiffRequest\x1a!.xds_server.management.v1.Preview\x12^\n\x08Rollback\x12).xds_server.management.v1.RollbackRequest\x1a\'.xds_server.management.v1.ApplyResponse\x12Z\n\x07\x43onfirm\x12(.xds_server.management.v1.ConfirmRequest\x1a%.xds_server.management.v1.WriteResult\x12Z\n\x05Watch\x12&.xds_server.management.v1.WatchRequest\x1a\'.xds_server.management.v1.WatchResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,45 +34,49 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'xds_server.management.v1.re
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REVISION']._serialized_start=144
-  _globals['_REVISION']._serialized_end=514
-  _globals['_DELIVERY']._serialized_start=517
-  _globals['_DELIVERY']._serialized_end=806
-  _globals['_PENDINGNODE']._serialized_start=808
-  _globals['_PENDINGNODE']._serialized_end=849
-  _globals['_REJECTINGNODE']._serialized_start=852
-  _globals['_REJECTINGNODE']._serialized_end=992
-  _globals['_BLAMEDDEFINITION']._serialized_start=994
-  _globals['_BLAMEDDEFINITION']._serialized_end=1055
-  _globals['_DEGRADATION']._serialized_start=1057
-  _globals['_DEGRADATION']._serialized_end=1143
-  _globals['_WAITRESULT']._serialized_start=1145
-  _globals['_WAITRESULT']._serialized_end=1254
-  _globals['_APPLYREQUEST']._serialized_start=1256
-  _globals['_APPLYREQUEST']._serialized_end=1378
-  _globals['_APPLYRESPONSE']._serialized_start=1381
-  _globals['_APPLYRESPONSE']._serialized_end=1555
-  _globals['_PREVIEW']._serialized_start=1557
-  _globals['_PREVIEW']._serialized_end=1638
-  _globals['_RECORDPREVIEW']._serialized_start=1641
-  _globals['_RECORDPREVIEW']._serialized_end=1854
-  _globals['_AFFECTEDNODES']._serialized_start=1856
-  _globals['_AFFECTEDNODES']._serialized_end=1899
-  _globals['_LISTREVISIONSREQUEST']._serialized_start=1901
-  _globals['_LISTREVISIONSREQUEST']._serialized_end=1962
-  _globals['_LISTREVISIONSRESPONSE']._serialized_start=1964
-  _globals['_LISTREVISIONSRESPONSE']._serialized_end=2067
-  _globals['_GETREVISIONREQUEST']._serialized_start=2069
-  _globals['_GETREVISIONREQUEST']._serialized_end=2107
-  _globals['_DIFFREQUEST']._serialized_start=2109
-  _globals['_DIFFREQUEST']._serialized_end=2164
-  _globals['_ROLLBACKREQUEST']._serialized_start=2166
-  _globals['_ROLLBACKREQUEST']._serialized_end=2287
-  _globals['_CONFIRMREQUEST']._serialized_start=2289
-  _globals['_CONFIRMREQUEST']._serialized_end=2340
-  _globals['_WATCHREQUEST']._serialized_start=2342
-  _globals['_WATCHREQUEST']._serialized_end=2404
-  _globals['_WATCHRESPONSE']._serialized_start=2406
-  _globals['_WATCHRESPONSE']._serialized_end=2516
-  _globals['_REVISIONSERVICE']._serialized_start=2519
-  _globals['_REVISIONSERVICE']._serialized_end=3182
+  _globals['_REVISION']._serialized_end=566
+  _globals['_DELIVERY']._serialized_start=569
+  _globals['_DELIVERY']._serialized_end=858
+  _globals['_PENDINGNODE']._serialized_start=860
+  _globals['_PENDINGNODE']._serialized_end=901
+  _globals['_REJECTINGNODE']._serialized_start=904
+  _globals['_REJECTINGNODE']._serialized_end=1044
+  _globals['_BLAMEDDEFINITION']._serialized_start=1046
+  _globals['_BLAMEDDEFINITION']._serialized_end=1107
+  _globals['_DEGRADATION']._serialized_start=1109
+  _globals['_DEGRADATION']._serialized_end=1195
+  _globals['_WAITRESULT']._serialized_start=1197
+  _globals['_WAITRESULT']._serialized_end=1306
+  _globals['_APPLYREQUEST']._serialized_start=1309
+  _globals['_APPLYREQUEST']._serialized_end=1451
+  _globals['_APPLYRESPONSE']._serialized_start=1454
+  _globals['_APPLYRESPONSE']._serialized_end=1628
+  _globals['_PREVIEW']._serialized_start=1631
+  _globals['_PREVIEW']._serialized_end=1818
+  _globals['_ENVOYTRIAL']._serialized_start=1820
+  _globals['_ENVOYTRIAL']._serialized_end=1928
+  _globals['_REFUSEDDEFINITION']._serialized_start=1930
+  _globals['_REFUSEDDEFINITION']._serialized_end=1993
+  _globals['_RECORDPREVIEW']._serialized_start=1996
+  _globals['_RECORDPREVIEW']._serialized_end=2209
+  _globals['_AFFECTEDNODES']._serialized_start=2211
+  _globals['_AFFECTEDNODES']._serialized_end=2254
+  _globals['_LISTREVISIONSREQUEST']._serialized_start=2256
+  _globals['_LISTREVISIONSREQUEST']._serialized_end=2317
+  _globals['_LISTREVISIONSRESPONSE']._serialized_start=2319
+  _globals['_LISTREVISIONSRESPONSE']._serialized_end=2422
+  _globals['_GETREVISIONREQUEST']._serialized_start=2424
+  _globals['_GETREVISIONREQUEST']._serialized_end=2507
+  _globals['_DIFFREQUEST']._serialized_start=2509
+  _globals['_DIFFREQUEST']._serialized_end=2584
+  _globals['_ROLLBACKREQUEST']._serialized_start=2586
+  _globals['_ROLLBACKREQUEST']._serialized_end=2707
+  _globals['_CONFIRMREQUEST']._serialized_start=2709
+  _globals['_CONFIRMREQUEST']._serialized_end=2760
+  _globals['_WATCHREQUEST']._serialized_start=2762
+  _globals['_WATCHREQUEST']._serialized_end=2824
+  _globals['_WATCHRESPONSE']._serialized_start=2826
+  _globals['_WATCHRESPONSE']._serialized_end=2936
+  _globals['_REVISIONSERVICE']._serialized_start=2939
+  _globals['_REVISIONSERVICE']._serialized_end=3602
 # @@protoc_insertion_point(module_scope)

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Revision(_message.Message):
-    __slots__ = ("revision", "time", "author", "message", "source", "client", "state", "refers_to", "note", "changes", "delivery", "degraded")
+    __slots__ = ("revision", "time", "author", "message", "source", "client", "state", "refers_to", "note", "changes", "delivery", "degraded", "wait")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,7 @@ class Revision(_message.Message):
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     DELIVERY_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
     revision: int
     time: _timestamp_pb2.Timestamp
     author: str
@@ -36,7 +37,8 @@ class Revision(_message.Message):
     changes: _containers.RepeatedCompositeFieldContainer[_results_pb2.RecordChange]
     delivery: Delivery
     degraded: _containers.RepeatedCompositeFieldContainer[Degradation]
-    def __init__(self, revision: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., author: _Optional[str] = ..., message: _Optional[str] = ..., source: _Optional[str] = ..., client: _Optional[str] = ..., state: _Optional[str] = ..., refers_to: _Optional[int] = ..., note: _Optional[str] = ..., changes: _Optional[_Iterable[_Union[_results_pb2.RecordChange, _Mapping]]] = ..., delivery: _Optional[_Union[Delivery, _Mapping]] = ..., degraded: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ...) -> None: ...
+    wait: WaitResult
+    def __init__(self, revision: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., author: _Optional[str] = ..., message: _Optional[str] = ..., source: _Optional[str] = ..., client: _Optional[str] = ..., state: _Optional[str] = ..., refers_to: _Optional[int] = ..., note: _Optional[str] = ..., changes: _Optional[_Iterable[_Union[_results_pb2.RecordChange, _Mapping]]] = ..., delivery: _Optional[_Union[Delivery, _Mapping]] = ..., degraded: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., wait: _Optional[_Union[WaitResult, _Mapping]] = ...) -> None: ...
 
 class Delivery(_message.Message):
     __slots__ = ("published", "affected", "acknowledged", "warm", "left", "pending", "rejected", "seconds", "awaited_replicas", "unknown")
@@ -121,20 +123,22 @@ class WaitResult(_message.Message):
     def __init__(self, ok: _Optional[bool] = ..., detail: _Optional[str] = ..., share: _Optional[float] = ..., delivery: _Optional[_Union[Delivery, _Mapping]] = ...) -> None: ...
 
 class ApplyRequest(_message.Message):
-    __slots__ = ("json", "dry_run", "prune", "wait", "timeout", "message")
+    __slots__ = ("json", "dry_run", "prune", "wait", "timeout", "message", "with_envoy")
     JSON_FIELD_NUMBER: _ClassVar[int]
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
     PRUNE_FIELD_NUMBER: _ClassVar[int]
     WAIT_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    WITH_ENVOY_FIELD_NUMBER: _ClassVar[int]
     json: str
     dry_run: bool
     prune: bool
     wait: float
     timeout: str
     message: str
-    def __init__(self, json: _Optional[str] = ..., dry_run: _Optional[bool] = ..., prune: _Optional[bool] = ..., wait: _Optional[float] = ..., timeout: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    with_envoy: bool
+    def __init__(self, json: _Optional[str] = ..., dry_run: _Optional[bool] = ..., prune: _Optional[bool] = ..., wait: _Optional[float] = ..., timeout: _Optional[str] = ..., message: _Optional[str] = ..., with_envoy: _Optional[bool] = ...) -> None: ...
 
 class ApplyResponse(_message.Message):
     __slots__ = ("result", "preview", "wait")
@@ -147,12 +151,36 @@ class ApplyResponse(_message.Message):
     def __init__(self, result: _Optional[_Union[_results_pb2.WriteResult, _Mapping]] = ..., preview: _Optional[_Union[Preview, _Mapping]] = ..., wait: _Optional[_Union[WaitResult, _Mapping]] = ...) -> None: ...
 
 class Preview(_message.Message):
-    __slots__ = ("changes", "held")
+    __slots__ = ("changes", "held", "warnings", "envoy")
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    ENVOY_FIELD_NUMBER: _ClassVar[int]
     changes: _containers.RepeatedCompositeFieldContainer[RecordPreview]
     held: str
-    def __init__(self, changes: _Optional[_Iterable[_Union[RecordPreview, _Mapping]]] = ..., held: _Optional[str] = ...) -> None: ...
+    warnings: _containers.RepeatedCompositeFieldContainer[_results_pb2.Warning]
+    envoy: EnvoyTrial
+    def __init__(self, changes: _Optional[_Iterable[_Union[RecordPreview, _Mapping]]] = ..., held: _Optional[str] = ..., warnings: _Optional[_Iterable[_Union[_results_pb2.Warning, _Mapping]]] = ..., envoy: _Optional[_Union[EnvoyTrial, _Mapping]] = ...) -> None: ...
+
+class EnvoyTrial(_message.Message):
+    __slots__ = ("version", "checked", "refused")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CHECKED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    checked: int
+    refused: _containers.RepeatedCompositeFieldContainer[RefusedDefinition]
+    def __init__(self, version: _Optional[str] = ..., checked: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedDefinition, _Mapping]]] = ...) -> None: ...
+
+class RefusedDefinition(_message.Message):
+    __slots__ = ("kind", "name", "detail")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    detail: str
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class RecordPreview(_message.Message):
     __slots__ = ("kind", "name", "action", "effect", "drops", "nodes", "diff", "warnings")
@@ -199,18 +227,24 @@ class ListRevisionsResponse(_message.Message):
     def __init__(self, revisions: _Optional[_Iterable[_Union[Revision, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class GetRevisionRequest(_message.Message):
-    __slots__ = ("revision",)
+    __slots__ = ("revision", "wait", "timeout")
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     revision: int
-    def __init__(self, revision: _Optional[int] = ...) -> None: ...
+    wait: float
+    timeout: str
+    def __init__(self, revision: _Optional[int] = ..., wait: _Optional[float] = ..., timeout: _Optional[str] = ...) -> None: ...
 
 class DiffRequest(_message.Message):
-    __slots__ = ("revision", "to")
+    __slots__ = ("revision", "to", "with_envoy")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
+    WITH_ENVOY_FIELD_NUMBER: _ClassVar[int]
     revision: int
     to: int
-    def __init__(self, revision: _Optional[int] = ..., to: _Optional[int] = ...) -> None: ...
+    with_envoy: bool
+    def __init__(self, revision: _Optional[int] = ..., to: _Optional[int] = ..., with_envoy: _Optional[bool] = ...) -> None: ...
 
 class RollbackRequest(_message.Message):
     __slots__ = ("revision", "with_overrides", "wait", "timeout", "message")

@@ -52,6 +52,11 @@ CONTRADICTION = "contradiction"
 NOTHING: Final = object()
 """Stands where a file names a field and writes no value (``tls:``, or null): no field takes it.
 None would be taken by every field that may be left out, and an unfinished ``tls:`` would mean plain text."""
+PRIVATE_KEY: Final = "PRIVATE KEY-----"
+"""How a private key in PEM begins and ends, behind its kind."""
+HOLDS_A_KEY: Final = (
+    "this holds a private key: definitions name the files that hold keys, and never hold one themselves"
+)
 LONGEST_MESSAGE = 500
 """Characters; what a user wrote is quoted in messages and may be of any length."""
 
@@ -96,6 +101,8 @@ def _problem(item: dict[str, Any], model: type[Definition]) -> Problem:
         message = _nothing(item["type"], location, model)
     else:
         message = _message(item)
+    if isinstance(item["input"], str) and PRIVATE_KEY in item["input"]:
+        message = HOLDS_A_KEY  # and not a part of it
     if len(message) > LONGEST_MESSAGE:
         half = LONGEST_MESSAGE // 2
         message = f"{message[:half]} … {message[-half:]}"

@@ -18,6 +18,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from xds_server.upstreams.model.base import HOLDS_A_KEY, PRIVATE_KEY
+
 RESERVED_NAME = "xds-server.internal"
 """The control plane's own cluster in every bootstrap. Envoy accepts an upstream of that name and never serves it."""
 
@@ -27,6 +29,12 @@ _LONGEST = timedelta(days=365)
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NAME = re.compile(r"[a-z0-9._-]{1,253}")
 _SECRET_NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,252}")
+
+
+def _no_key(value: str) -> str:
+    if PRIVATE_KEY in value:
+        raise ValueError(HOLDS_A_KEY)
+    return value
 
 
 def parse_duration(value: Any) -> timedelta:
@@ -232,7 +240,7 @@ Priority = Annotated[StrictInt, Field(ge=0, le=128)]
 Percent = Annotated[StrictInt, Field(ge=0, le=100)]
 Count = Annotated[StrictInt, Field(ge=0, le=4_294_967_295)]
 PositiveCount = Annotated[StrictInt, Field(ge=1, le=4_294_967_295)]
-Text = Annotated[StrictStr, Field(max_length=4096)]
+Text = Annotated[StrictStr, Field(max_length=4096), AfterValidator(_no_key)]
 Labels = Annotated[dict[StrictStr, StrictStr], Field(max_length=64)]
 
 
@@ -261,7 +269,7 @@ def _probe_header(value: str) -> str:
 
 
 HeaderName = Annotated[StrictStr, AfterValidator(_header_name)]
-OneLine = Annotated[StrictStr, Field(min_length=1, max_length=4096), AfterValidator(_one_line)]
+OneLine = Annotated[StrictStr, Field(min_length=1, max_length=4096), AfterValidator(_no_key), AfterValidator(_one_line)]
 ServerName = Annotated[OneLine, Field(max_length=255)]
 ProbeHeader = Annotated[HeaderName, AfterValidator(_probe_header)]
 ProbePath = Annotated[OneLine, AfterValidator(_probe_path)]

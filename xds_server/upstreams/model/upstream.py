@@ -128,7 +128,8 @@ class Upstream(Definition):
     honoured, null takes a field of ours away. Python callers may give an `envoy_data_plane` Cluster. Refused: name, type,
     cluster_type, eds_cluster_config, load_assignment, another common_lb_config.healthy_panic_threshold than that of
     `on_all_unhealthy`, and fields that have no effect beside a newer one that is there (lb_policy, http2_protocol_options,
-    and with `resolve: envoy` those about DNS). Default: nothing. Envoy: `Cluster`."""
+    and with `resolve: envoy` those about DNS). Secrets that are written out are refused too: name a file of Envoy's machine
+    (`filename`) or a variable (`environment_variable`) instead. Default: nothing. Envoy: `Cluster`."""
 
     @field_validator("envoy", mode="plain", json_schema_input_type=dict[str, JsonValue])
     @classmethod

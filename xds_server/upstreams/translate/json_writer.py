@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
+from udpa.annotations import sensitive_pb2
 
 from xds_server.upstreams.model import Problem
-from xds_server.upstreams.model.base import Location, unknown_field
+from xds_server.upstreams.model.base import PRIVATE_KEY, Location, unknown_field
 from xds_server.upstreams.translate.message_types import encode_newer, message_type, newer_fields
 
 _ANY: Final = "google.protobuf.Any"
@@ -42,6 +43,11 @@ def is_any(message: Any) -> bool:
     return bool(message.DESCRIPTOR.full_name == _ANY)
 
 
+def is_sensitive(field: FieldDescriptor) -> bool:
+    """Whether Envoy's protos say that what a field holds is secret."""
+    return bool(field.GetOptions().Extensions[sensitive_pb2.sensitive])
+
+
 def is_map(field: FieldDescriptor) -> bool:
     """Whether a field is a map."""
     return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
@@ -65,11 +71,13 @@ class JsonWriter:
         """`refused`: by message type, fields that whoever wrote another one cannot have meant."""
         self._problems = problems
         self._refused = refused or {}
+        self._is_hidden = False
+        """Whether what is written at the moment may be secret, so that no problem shows it."""
 
     def write(self, message: Any, given: Any, at: Location) -> None:
         """Write the fields of `given` over `message`; `at` is where `given` stands in the document."""
         if not isinstance(given, Mapping):
-            self._complain(at, f"expected fields (name: value), found {_shown(given)}")
+            self._complain(at, f"expected fields (name: value), found {self._shown(given)}")
             return
         fields = {name: field for field in message.DESCRIPTOR.fields for name in (field.name, field.json_name)}
         taken: dict[str, str] = {}
@@ -86,6 +94,12 @@ class JsonWriter:
             self._field(message, field, value, here)
 
     def _field(self, message: Any, field: FieldDescriptor, value: Any, here: Location) -> None:
+        outer = self._is_hidden
+        self._is_hidden = outer or is_sensitive(field)
+        self._value(message, field, value, here)
+        self._is_hidden = outer
+
+    def _value(self, message: Any, field: FieldDescriptor, value: Any, here: Location) -> None:
         if value is None:
             message.ClearField(field.name)
         elif is_map(field):
@@ -105,7 +119,7 @@ class JsonWriter:
 
     def _map(self, message: Any, field: FieldDescriptor, value: Any, here: Location) -> None:
         if not isinstance(value, Mapping):
-            self._complain(here, f"expected fields (name: value), found {_shown(value)}")
+            self._complain(here, f"expected fields (name: value), found {self._shown(value)}")
             return
         entries = getattr(message, field.name)
         inner = map_value(field)
@@ -120,7 +134,7 @@ class JsonWriter:
 
     def _list(self, message: Any, field: FieldDescriptor, value: Any, here: Location) -> None:
         if not isinstance(value, list | tuple):
-            self._complain(here, f"expected a list, found {_shown(value)}")
+            self._complain(here, f"expected a list, found {self._shown(value)}")
             return
         message.ClearField(field.name)
         for index, item in enumerate(value):
@@ -142,8 +156,8 @@ class JsonWriter:
             json_format.ParseDict({field.name: value}, message)
         except json_format.ParseError as error:
             expected = _expected(of or field)
-            reason = f"expected {expected}, found {_shown(shown)}" if expected else _PARSER_PREAMBLE.sub("", str(error))
-            self._complain(here, reason)
+            said = "not what this field takes" if self._is_hidden else _PARSER_PREAMBLE.sub("", str(error))
+            self._complain(here, f"expected {expected}, found {self._shown(shown)}" if expected else said)
 
     def _any(self, message: Any, value: Any, here: Location) -> None:
         if not isinstance(value, Mapping) or not isinstance(value.get("@type"), str):
@@ -191,15 +205,17 @@ class JsonWriter:
             try:
                 message.MergeFromString(encode_newer(kind.full_name, {snake: value}) or b"")
             except ValueError as error:
-                self._complain(here, str(error) or f"{_shown(value)} is not the proto JSON of this field")
+                said = "" if self._is_hidden else str(error)
+                self._complain(here, said or f"{self._shown(value)} is not the proto JSON of this field")
+
+    def _shown(self, value: Any) -> str:
+        """A value as YAML and JSON write it, unless it may be secret."""
+        if self._is_hidden or PRIVATE_KEY in str(value):
+            return "something that is not shown, as it may be secret"
+        return repr(value) if isinstance(value, str) else json.dumps(value, default=str)
 
     def _complain(self, at: Location, message: str) -> None:
         self._problems.append(Problem(at, message))
-
-
-def _shown(value: Any) -> str:
-    """A value as YAML and JSON write it."""
-    return repr(value) if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _expected(field: FieldDescriptor) -> str | None:

@@ -17,6 +17,7 @@ from xds_server.upstreams.model.base import Location
 from xds_server.upstreams.model.upstream import ENVOY_FIELDS_REFUSED
 from xds_server.upstreams.translate.json_writer import JsonWriter, is_any, is_map, is_plain, map_value
 from xds_server.upstreams.translate.message_types import message_type
+from xds_server.upstreams.translate.sensitive import written_out
 from xds_server.upstreams.translate.written import written
 
 _HERE: Final = ("envoy",)
@@ -89,6 +90,7 @@ def override(cluster: Any, envoy: Mapping[str, Any] | RawCluster) -> None:
     else:
         JsonWriter(problems, _NEVER_MEANT).write(cluster, envoy, _HERE)
     problems += _superseded(cluster, envoy)
+    problems += written_out(cluster, envoy)
     common = cluster.common_lb_config
     if not common.HasField("healthy_panic_threshold") or common.healthy_panic_threshold.value != panic:
         # Which targets are sent to Envoy at all depends on it: panic reaches those that were taken out by hand.
