@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from scripted_client import Client, cluster, endpoints, listener, routes, settled, web
 
-from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource, Snapshot
+from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource, Snapshot, turns
 from xds_server.xds import stream as stream_module
 from xds_server.xds.delta import DeltaWatch
 from xds_server.xds.last_good import LastGood
@@ -227,12 +227,12 @@ def wants_everything(patch: Patch) -> None:
 
 def wrong_order(patch: Patch) -> None:
     patch.setattr(stream_module, "make_order", lambda type_url: [ROUTES, LISTENER, ENDPOINTS, CLUSTER].index(type_url))
-    patch.setattr(Stream, "_clusters_ready", lambda self, watch: 0.0)
+    patch.setattr(turns, "clusters_ready", lambda watch, watches: 0.0)
 
 
 def breaks_first(patch: Patch) -> None:
-    patch.setattr(Stream, "_users_moved_on", lambda self, watch: 0.0)
-    patch.setattr(Stream, "_users_busy", lambda self: False)
+    patch.setattr(turns, "users_moved_on", lambda watch, watches: 0.0)
+    patch.setattr(turns, "users_busy", lambda watches: False)
 
 
 def what_nobody_asked_for(patch: Patch) -> None:

@@ -9,14 +9,15 @@ from functools import partial
 from itertools import count
 from typing import Any, ClassVar, Generic, TypeVar
 
+from xds_server.xds import turns
 from xds_server.xds.awaited import Awaited, Awaiting, Tell
 from xds_server.xds.events import Event, Kind, Observer
 from xds_server.xds.group import Group
 from xds_server.xds.limits import GRPC_MESSAGE_BYTES, Limits
 from xds_server.xds.memory import EVERYTHING, Memory
 from xds_server.xds.node import InvalidNodeError, Node, Service, Variant
-from xds_server.xds.ordering import AFTER_CLUSTERS, BREAK_WAIT, FULL_SETS, WARM_WAIT, break_order, make_order
-from xds_server.xds.resource import CLUSTER, LISTENER, ROUTES, Resource, length_delimited
+from xds_server.xds.ordering import FULL_SETS, break_order, make_order
+from xds_server.xds.resource import CLUSTER, LISTENER, Resource, length_delimited
 from xds_server.xds.snapshot import Snapshot, Touched
 from xds_server.xds.unanswered import Response
 from xds_server.xds.watch import Watch
@@ -251,9 +252,9 @@ class Stream(ABC, Generic[W]):
         for watch in self._watches.values():
             if not watch.must_make or watch.is_held(group.snapshot):
                 continue
-            if self._may_go(max(watch.paced_until(), self._clusters_ready(watch)), now):
+            if self._may_go(max(watch.paced_until(), turns.clusters_ready(watch, self._watches)), now):
                 # Nothing refers to listeners: one that takes another's place needs it gone in the same response.
-                final = watch.type_url == LISTENER or (not watch.inherited and not self._users_busy())
+                final = watch.type_url == LISTENER or (not watch.inherited and not turns.users_busy(self._watches))
                 response = watch.make(group, str(next(self._nonces)), final=final)
                 if response is not None:
                     return self._sent(watch, response, now)
@@ -265,7 +266,7 @@ class Stream(ABC, Generic[W]):
         watches = [watch for watch in self._watches.values() if not watch.is_held(group.snapshot)]
         gone = [watch for watch in watches if watch.gone and not watch.must_make]
         for watch in sorted(gone, key=lambda watch: break_order(watch.type_url)):
-            if not self._may_go(max(watch.paced_until(), self._users_moved_on(watch)), now):
+            if not self._may_go(max(watch.paced_until(), turns.users_moved_on(watch, self._watches)), now):
                 return None
             return self._sent(watch, watch.retire(group, str(next(self._nonces))), now)
         return None
@@ -292,32 +293,6 @@ class Stream(ABC, Generic[W]):
             return True
         self._next_try = at if self._next_try is None else min(at, self._next_try)
         return False
-
-    def _clusters_ready(self, watch: W) -> float:
-        """When a type may go as far as clusters are concerned: after these, and what directs traffic once they are warm."""
-        clusters = self._watches.get(CLUSTER)
-        if watch.urgent or clusters is None or not clusters.requested or clusters.type_url == watch.type_url:
-            return 0.0
-        if clusters.must_make:
-            return clusters.paced_until()
-        since = clusters.unanswered.adding_since
-        return since + WARM_WAIT if since is not None and watch.type_url in AFTER_CLUSTERS else 0.0
-
-    def _users_moved_on(self, watch: W) -> float:
-        """When removals may go: after listeners and routes stopped using what is removed, or after a bounded time."""
-        if watch.type_url in AFTER_CLUSTERS or watch.gone_since is None:
-            return 0.0
-        clusters = self._watches.get(CLUSTER)
-        waiting = self._users_busy() or (clusters is not None and clusters.requested and clusters.must_make)
-        if watch.inherited and ROUTES not in self._watches:
-            # A client that came back asks for its types one by one: its routes may still use this.
-            waiting = True
-        return watch.gone_since + BREAK_WAIT if waiting else 0.0
-
-    def _users_busy(self) -> bool:
-        """Whether listeners or routes, which may use what is removed, are about to change."""
-        users = [self._watches[type_url] for type_url in AFTER_CLUSTERS if type_url in self._watches]
-        return any(user.must_make or user.gone or user.unanswered for user in users)
 
     def _sent(self, watch: W, response: Response, now: float) -> Response:
         watch.sent(response, now)
