@@ -58,6 +58,10 @@ lock:
 	  --extra envoy --group dev --upgrade pyproject.toml -o requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --extra envoy --group build --constraint requirements/dev.txt --upgrade pyproject.toml -o requirements/demo.txt
+	uv pip compile --quiet --python-platform linux --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --extra postgres --constraint requirements/dev.txt pyproject.toml -o requirements/server.txt
+	uv pip compile --quiet --python-platform linux --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --group build --constraint requirements/dev.txt -o requirements/build.txt
 
 old-envoys: $(OLD_ENVOYS)
 

@@ -1,14 +1,21 @@
-"""A Docker engine and an image of Envoy, or a skipped test that says what is missing."""
+"""A Docker engine and images, or a skipped test that says what is missing; and how long all of these tests took."""
 
 import os
 import subprocess
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from testcontainers.core.network import Network
 
 # Ryuk, testcontainers' cleaner, is an image to be pulled; our context managers clean up. Read when it is imported.
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 
-LOCAL_IMAGE = "xds-server-test/envoy:1.40.0"
+ENVOY_IMAGE = "xds-server-test/envoy:1.40.0"
+SERVER_IMAGE = "xds-server-test/xds-server:latest"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,7 +40,33 @@ def docker_engine() -> None:
 @pytest.fixture(scope="session")
 def envoy_image(docker_engine: None) -> str:
     """Name of an image that is on this machine; the one that .ci/envoy-image builds, unless another is chosen."""
-    image = os.environ.get("XDS_SERVER_ENVOY_IMAGE", LOCAL_IMAGE)
+    return _present(os.environ.get("XDS_SERVER_ENVOY_IMAGE", ENVOY_IMAGE), ".ci/envoy-image .venv")
+
+
+@pytest.fixture(scope="session")
+def server_image(docker_engine: None) -> str:
+    """Name of an image of the control plane that is on this machine."""
+    return _present(os.environ.get("XDS_SERVER_IMAGE", SERVER_IMAGE), ".ci/server-image")
+
+
+@pytest.fixture(scope="session")
+def postgres_image(docker_engine: None) -> str:
+    """Name of an image of PostgreSQL that is on this machine, of whatever version."""
+    command = ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "xds-server-test/postgres"]
+    found = subprocess.check_output(command, text=True).split()
+    return _present(found[0] if found else "xds-server-test/postgres", ".ci/postgres-image")
+
+
+@pytest.fixture
+def network(docker_engine: None) -> "Iterator[Network]":
+    """A Docker network of the test's own."""
+    from testcontainers.core.network import Network
+
+    with Network() as made:
+        yield made
+
+
+def _present(image: str, builder: str) -> str:
     if subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode != 0:
-        pytest.skip(f"no image {image}: .ci/envoy-image builds one, `docker pull` fetches one")
+        pytest.skip(f"no image {image}: {builder} builds it")
     return image

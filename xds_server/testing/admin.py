@@ -4,9 +4,12 @@ import http.client
 import json
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
+
+from xds_server.testing.load import send
 
 LOG_LINES: Final = 30
 """How much of Envoy's log a failure shows."""
@@ -29,6 +32,15 @@ class EnvoyAdmin(ABC):
     @abstractmethod
     def log(self) -> str:
         """All that Envoy has logged, also after it was stopped."""
+
+    @property
+    def static_port(self) -> int:
+        """The port of 127.0.0.1 that leads to the static listener. Raises KeyError where the bootstrap has none."""
+        return self.listener_port("static")
+
+    def send(self, host: str, n: int, path: str = "/", *, connections: int = 1) -> Counter[str]:
+        """Send `n` requests through the static listener, and count who answered: see `load.send`."""
+        return send(self.static_port, host, n, path, connections=connections)
 
     def admin(self, path: str, *, method: str = "GET") -> str:
         """The answer to one admin request. Raises OSError when none comes within 10 s or its status is not 200."""

@@ -229,6 +229,25 @@ class Load:
         run(self._end())
 
 
+def assert_shares(counts: Mapping[str, int], weights: Mapping[str, float], *, tolerance: float = 0) -> None:
+    """Assert that requests were shared by these weights: `assert_shares(send(…), {"a": 3, "b": 1})`.
+
+    `counts`: answers by backend, as `send` gives them; whatever `weights` does not name must be absent, errors too.
+    `tolerance`: points of a percent by which each share may differ. Default 0: one request more or less, as whole
+    requests cannot be shared exactly. Raises AssertionError that names the shares, and what was wanted.
+    """
+    total, wanted = sum(counts.values()), sum(weights.values())
+    assert total > 0, "no request was answered"
+    allowed = max(total * tolerance / 100, 1)
+    off = {
+        name: f"{counts.get(name, 0)} of {total}, not {total * weights.get(name, 0) / wanted:g}"
+        for name in {*counts, *weights}
+        if (name not in weights and counts[name])
+        or abs(counts.get(name, 0) - total * weights.get(name, 0) / wanted) > allowed
+    }
+    assert not off, "; ".join(f"{name}: {text}" for name, text in sorted(off.items()))
+
+
 def _encode(method: str, path: str, host: str, headers: Mapping[str, str]) -> bytes:
     fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"{method} {path} HTTP/1.1\r\nhost: {host}\r\n{fields}\r\n".encode("latin-1")

@@ -11,10 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
+from xds_server.testing.api import ManagementApi
 from xds_server.testing.child import ChildProcess, end
 
 
-class XdsServerProcess(ChildProcess):
+class XdsServerProcess(ChildProcess, ManagementApi):
     """Runs `xds-server serve` on definition files for as long as the `with` block does.
 
         with XdsServerProcess(tmp_path / "definitions") as server:

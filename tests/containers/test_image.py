@@ -1,0 +1,96 @@
+"""The image of deploy/Dockerfile: what it holds, as whom it runs, what it needs, and when it says that it is well."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xds_server.testing.waiting import wait_until
+
+
+def docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextmanager
+def container(*arguments: str) -> Iterator[str]:
+    """Runs the image with these arguments of `docker run`, as strictly as can be."""
+    strict = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--network", "none"]
+    name = docker("run", "--detach", *strict, *arguments).strip()
+    try:
+        yield name
+    finally:
+        docker("rm", "--force", "--volumes", name)
+
+
+def inspected(kind: str, name: str) -> Any:
+    return json.loads(docker(kind, "inspect", name))[0]
+
+
+def health(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = inspected("container", name)["State"]["Health"]
+    return found
+
+
+def test_runs_as_nobody_in_particular_and_writes_its_store_alone(server_image: str) -> None:
+    with container("--health-interval", "0.5s", server_image, "serve", "--insecure") as name:
+        wait_until(lambda: health(name)["Status"] == "healthy", 40, lambda: str(health(name)))
+        assert docker("exec", name, "id", "-u").strip() == "65532"
+        assert docker("exec", name, "ls", "/var/lib/xds-server").split()[0] == "store.db"
+        assert not docker("diff", name).strip(), "nothing else was written"
+        definition = "upstreams: [{name: wiki, targets: [{host: 10.0.0.1, port: 80}]}]"
+        file = "/dev/shm/definitions.yaml"
+        docker("exec", name, "sh", "-c", f"echo '{definition}' > {file} && xds-server apply -f {file}")
+        assert "wiki" in docker("exec", name, "xds-server", "get", "upstreams")
+        started = time.monotonic()
+        docker("stop", "--time", "30", name)
+        assert time.monotonic() - started < 15
+        assert inspected("container", name)["State"]["ExitCode"] == 0
+
+
+def test_does_not_listen_to_everybody_unless_told_to(server_image: str) -> None:
+    with container(server_image) as name:
+        assert docker("wait", name).strip() == "1"
+        told = subprocess.run(["docker", "logs", name], capture_output=True, text=True).stderr
+        assert "give --tls-cert, --tls-key and --tls-client-ca" in told
+        assert "Traceback" not in told
+
+
+def test_is_unhealthy_while_it_serves_no_definitions(server_image: str) -> None:
+    """`--definitions` that is not there: it waits for it, rather than tell Envoys that there is nothing."""
+    options = ["--health-interval", "0.5s", "--health-retries", "2", "--health-start-period", "1s"]
+    with container(*options, server_image, "serve", "--insecure", "--definitions", "/nowhere") as name:
+        wait_until(lambda: "not ready" in health(name)["Log"][-1]["Output"], 40, lambda: str(health(name)))
+        wait_until(lambda: health(name)["Status"] == "unhealthy", 10, lambda: str(health(name)))
+
+
+def test_holds_what_its_bill_of_materials_says(server_image: str, root: Path) -> None:
+    program = "from importlib.metadata import distributions as d; print(*{f'{x.name}=={x.version}' for x in d()})"
+    run = ["run", "--rm", "--network", "none", "--entrypoint", "python", server_image]
+    held = {each.lower().replace("_", "-").replace(".", "-") for each in docker(*run, "-c", program).split()}
+    bill = json.loads(docker("run", "--rm", "--entrypoint", "cat", server_image, "/opt/xds-server/share/sbom.cdx.json"))
+    parts = [*bill["components"], bill["metadata"]["component"]]
+    assert held == {f"{each['name']}=={each['version']}".replace(".", "-") for each in parts}
+    assert bill == json.loads((root / "deploy" / "sbom.cdx.json").read_text()), "the image is older than the checkout"
+
+
+def test_says_what_it_is(server_image: str) -> None:
+    config = inspected("image", server_image)["Config"]
+    labels = {name.rpartition(".")[2]: value for name, value in config["Labels"].items()}
+    version = docker("run", "--rm", server_image, "--version").split()[-1]
+    assert labels["title"] == "xds-server"
+    assert labels["version"] == version
+    assert labels["revision"]
+    assert config["User"] == "65532:65532"
+
+
+@pytest.mark.parametrize("forbidden", ["pip", "envoy", "pytest"])
+def test_holds_nothing_that_only_builds_or_tests(server_image: str, forbidden: str) -> None:
+    assert forbidden not in docker("run", "--rm", "--entrypoint", "ls", server_image, "/opt/xds-server/bin").split()
