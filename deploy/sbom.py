@@ -30,6 +30,7 @@ def render() -> str:
 
 
 def component(name: str, version: str, type: ComponentType = ComponentType.LIBRARY) -> Component:
+    """One package of the registry."""
     url = PackageURL("pypi", name=name, version=version)
     return Component(name=name, version=version, type=type, purl=url, bom_ref=str(url))
 

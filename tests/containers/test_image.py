@@ -67,7 +67,7 @@ def test_is_unhealthy_while_it_serves_no_definitions(server_image: str) -> None:
     """`--definitions` that is not there: it waits for it, rather than tell Envoys that there is nothing."""
     options = ["--health-interval", "0.5s", "--health-retries", "2", "--health-start-period", "1s"]
     with container(*options, server_image, "serve", "--insecure", "--definitions", "/nowhere") as name:
-        wait_until(lambda: "not ready" in health(name)["Log"][-1]["Output"], 40, lambda: str(health(name)))
+        wait_until(lambda: "not ready" in str(health(name)["Log"][-1:]), 40, lambda: str(health(name)))
         wait_until(lambda: health(name)["Status"] == "unhealthy", 10, lambda: str(health(name)))
 
 

@@ -6,7 +6,7 @@ import http
 from collections.abc import Iterator, Mapping
 from itertools import count
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 from xds_server.testing.http1 import MAX_HEAD, Head, read_body, read_head
@@ -56,6 +56,10 @@ class Backend:
     def address(self) -> str:
         """`HOST:PORT`, as Envoy shows it: an IPv6 address in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def target(self, **fields: Any) -> dict[str, Any]:
+        """It as a target of a definition, with further fields of that: `a.target(weight=3)`."""
+        return {"host": self.host, "port": self.port, **fields}
 
     @property
     def last_host(self) -> str:

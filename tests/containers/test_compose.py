@@ -1,0 +1,80 @@
+"""What the compose files of deploy/ say comes up and serves, here through the Docker API (`compose_file`)."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from compose_file import Composed
+
+from xds_server.testing import Load, assert_shares, request, send
+from xds_server.testing.api import ManagementApi
+from xds_server.testing.waiting import wait_until
+
+HOST = "hello.example"
+SHARES = {"backend-1": 2, "backend-2": 1, "backend-3": 1}
+
+
+class Api(ManagementApi):
+    def __init__(self, port: int) -> None:
+        self.http_address = f"127.0.0.1:{port}"
+
+
+@pytest.fixture
+def variables(server_image: str, envoy_image: str) -> Mapping[str, str]:
+    return {"XDS_SERVER_IMAGE": server_image, "ENVOY_IMAGE": envoy_image, "POSTGRES_PASSWORD": os.urandom(16).hex()}
+
+
+def wait_until_served(running: Composed) -> int:
+    """Wait until Envoy forwards, and returns its port."""
+
+    def served() -> bool:
+        try:
+            return request(running.port("envoy", 10000), HOST, timeout=2).status == 200
+        except (OSError, EOFError, KeyError):
+            return False
+
+    wait_until(served, 60, running.logs)
+    return running.port("envoy", 10000)
+
+
+def test_the_demo_shares_and_follows_a_change(root: Path, variables: Mapping[str, str]) -> None:
+    with Composed(root / "deploy" / "compose.yaml", variables) as running:
+        port = wait_until_served(running)
+        assert_shares(send(port, HOST, 200), SHARES)
+        api = Api(running.port("control-plane", 18080))
+        revision = api.api("PATCH", "/v1/upstreams/hello/targets/10.89.7.11:8000", {"weight": 0})["revision"]
+        api.wait_until_acknowledged(revision)
+        wait_until(lambda: "backend-1" not in send(port, HOST, 20), 5, lambda: "the weight")
+        assert_shares(send(port, HOST, 100), {"backend-2": 1, "backend-3": 1})
+
+
+def test_backends_of_the_demo_do_not_reach_the_control_plane(root: Path, variables: Mapping[str, str]) -> None:
+    with Composed(root / "deploy" / "compose.yaml", variables) as running:
+        networks = running["control-plane"].attrs["NetworkSettings"]["Networks"].values()
+        wait_until(lambda: running["control-plane"].attrs["State"]["Health"]["Status"] == "healthy", 60, running.logs)
+        for host in ("control-plane", *(each["IPAddress"] for each in networks)):
+            connect = f"import socket; socket.create_connection(('{host}', 18080), timeout=2)"
+            code, output = running["backend-1"].exec_run(["python", "-c", connect])
+            assert code == 1, host
+            assert b"TimeoutError" in output or b"Name or service not known" in output
+
+
+def test_two_control_planes_on_postgresql_go_on_as_one(
+    root: Path, variables: Mapping[str, str], postgres_image: str
+) -> None:
+    file = root / "deploy" / "compose.postgresql.yaml"
+    with Composed(file, {**variables, "POSTGRES_IMAGE": postgres_image}) as running:
+        port = wait_until_served(running)
+        assert_shares(send(port, HOST, 200), SHARES)
+        with Load(port, HOST, rate=100) as load:
+            running["control-plane-1"].kill()
+            api = Api(running.port("control-plane-2", 18080))
+            revision = api.api("PATCH", "/v1/upstreams/hello/targets/10.89.7.11:8000", {"state": "draining"})[
+                "revision"
+            ]
+            api.wait_until_acknowledged(revision, timeout=60)
+            wait_until(lambda: "backend-1" not in send(port, HOST, 20), 10, lambda: "the drain")
+        assert load.failures == 0, load.errors
+        with pytest.raises(KeyError, match="choose one"):
+            Composed(file, {})

@@ -1,0 +1,127 @@
+"""Fixtures for pytest, found by its entry point as soon as xds-server is installed: a control plane, an Envoy, backends.
+
+Nothing is imported before a test asks for a fixture: a suite that uses none pays for none.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+if TYPE_CHECKING:
+    from testcontainers.core.network import Network
+
+    from xds_server.testing import Backends, EnvoyContainer, EnvoyProcess, XdsServerContainer, XdsServerProcess
+
+Mode = Literal["process", "container"]
+OPTION = "xds_server_mode"
+NODE = "test-envoy"
+LISTENER = 10000
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option that says how things run."""
+    parser.addini(
+        OPTION,
+        "process, container, or auto (default): containers where a Docker engine answers and has the images, else processes",
+        default="auto",
+    )
+
+
+@pytest.fixture(scope="session")
+def xds_server_mode(request: pytest.FixtureRequest) -> Mode:
+    """How the other fixtures run things: "process" or "container". The ini option of the same name decides.
+
+    `auto`, its default, is containers where a Docker engine answers that has both images (`XDS_SERVER_IMAGE` and
+    `XDS_SERVER_ENVOY_IMAGE`), and processes elsewhere, so that no test waits for an image to be pulled.
+    """
+    wanted = str(request.config.getini(OPTION))
+    if wanted == "auto":
+        return "container" if _has_images() else "process"
+    if wanted not in ("process", "container"):
+        raise pytest.UsageError(f"{OPTION} = {wanted}: write auto, process or container")
+    return "container" if wanted == "container" else "process"
+
+
+@pytest.fixture
+def xds_server(
+    xds_server_mode: Mode, request: pytest.FixtureRequest
+) -> Iterator[XdsServerProcess | XdsServerContainer]:
+    """A control plane that knows nothing yet: give it definitions with `xds_server.apply`."""
+    from xds_server.testing import XdsServerContainer, XdsServerProcess
+
+    if xds_server_mode == "process":
+        with XdsServerProcess() as server:
+            yield server
+    else:
+        with XdsServerContainer(network=request.getfixturevalue("_xds_network")) as container:
+            yield container
+
+
+@pytest.fixture
+def xds_envoy(
+    xds_server_mode: Mode, xds_server: XdsServerProcess | XdsServerContainer, request: pytest.FixtureRequest
+) -> Iterator[EnvoyProcess | EnvoyContainer]:
+    """An Envoy that is connected to `xds_server`, with a listener that routes by Host: `xds_envoy.send("payments", 10)`."""
+    from xds_server.bootstrap import Bootstrap
+    from xds_server.testing import EnvoyContainer, EnvoyProcess
+
+    listener = 0 if xds_server_mode == "process" else LISTENER
+    bootstrap = Bootstrap(node_id=NODE, xds_address=xds_server.xds_address, static_listener=listener)
+    with ExitStack() as stack:
+        envoy: EnvoyProcess | EnvoyContainer
+        if xds_server_mode == "process":
+            envoy = stack.enter_context(EnvoyProcess(bootstrap))
+        else:
+            envoy = stack.enter_context(EnvoyContainer(bootstrap, network=request.getfixturevalue("_xds_network")))
+        envoy.wait_for_ready()
+        yield envoy
+
+
+@pytest.fixture
+def xds_backends(xds_server_mode: Mode) -> Iterator[Callable[..., Backends]]:
+    """Starts HTTP servers that answer their own name and count, where Envoy reaches them: `a, b = xds_backends("a", "b")`."""
+    from xds_server.testing import Backends
+
+    with ExitStack() as stack:
+        yield lambda *names: stack.enter_context(Backends(*names, host=_host(xds_server_mode)))
+
+
+@pytest.fixture
+def _xds_network() -> Iterator[Network]:
+    # Ryuk, testcontainers' cleaner, is an image more to be pulled; fixtures clean up. Read when it is imported.
+    os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
+    from testcontainers.core.network import Network
+
+    with Network() as network:
+        yield network
+
+
+def _host(mode: Mode) -> str:
+    if mode == "process":
+        return "127.0.0.1"
+    from xds_server.testing.container import bridge_gateway
+
+    return bridge_gateway()
+
+
+def _has_images(environment: Mapping[str, str] = os.environ) -> bool:
+    from xds_server.testing.container import DEFAULT_IMAGE, IMAGE_VARIABLE
+    from xds_server.testing.server_container import DEFAULT_SERVER_IMAGE, SERVER_IMAGE_VARIABLE
+
+    images = [
+        environment.get(IMAGE_VARIABLE) or DEFAULT_IMAGE,
+        environment.get(SERVER_IMAGE_VARIABLE) or DEFAULT_SERVER_IMAGE,
+    ]
+    try:
+        import testcontainers.core.container as _  # noqa: F401
+
+        look: Any = subprocess.run(["docker", "image", "inspect", *images], capture_output=True, timeout=20)
+    except (ImportError, OSError, subprocess.TimeoutExpired):
+        return False
+    return bool(look.returncode == 0)
