@@ -104,7 +104,7 @@ class Composed:
             assert wanted == {"condition": "service_healthy"}
             wait_until(lambda other=other: self._is_healthy(other), 60, self.logs)
         networks = service["networks"]
-        networks = networks if isinstance(networks, dict) else dict.fromkeys(networks, {})
+        networks = networks if isinstance(networks, dict) else {each: {} for each in networks}
         container = self._docker.containers.create(
             service["image"],
             service.get("command"),
