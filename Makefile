@@ -39,12 +39,13 @@ soak: export PATCHES = 1000
 soak: $(VENV)/dev.installed
 	@$(BIN)/python -m pytest tests/xds/test_stateful.py tests/durability --timeout 0 $(ARGS)
 
-# What is generated: the references, the JSON Schema, the bootstrap files, the page of features, and from a run of its tests (minutes) the conformance
+# What is generated: the references, the JSON Schema, the bootstrap files, the list of what the image holds, the page of features, and from a run of its tests (minutes) the conformance
 # page. Tests fail when they are stale.
 docs: $(VENV)/dev.installed
 	$(BIN)/python -m xds_server.upstreams.reference docs
 	$(BIN)/python -m xds_server.cli.reference docs
 	$(BIN)/python -m xds_server.bootstrap envoy
+	$(BIN)/python deploy/sbom.py
 	$(BIN)/python tests/support/features.py docs/features.md
 	$(BIN)/python tests/support/conformance.py docs/conformance.md
 

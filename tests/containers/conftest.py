@@ -1,4 +1,4 @@
-"""A Docker engine and images, or a skipped test that says what is missing; and how long all of these tests took."""
+"""A Docker engine and images, or a skipped test that says what is missing."""
 
 import os
 import subprocess

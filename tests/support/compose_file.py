@@ -6,6 +6,7 @@ published where the file says, but under free numbers.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import uuid
@@ -91,12 +92,23 @@ class Composed:
         self._docker.close()
 
     def _network(self, name: str, network: dict[str, Any]) -> Any:
+        from docker.errors import APIError
         from docker.types import IPAMConfig, IPAMPool
 
         assert network.keys() <= {"ipam", "internal"}
         pools = [IPAMPool(subnet=each["subnet"]) for each in network.get("ipam", {}).get("config", [])]
         ipam = IPAMConfig(pool_configs=pools) if pools else None
-        return self._docker.networks.create(self._prefix + name, ipam=ipam, internal=network.get("internal", False))
+        made: list[Any] = []
+
+        def create() -> bool:
+            # Another test may have the same subnet at the moment.
+            with contextlib.suppress(APIError):
+                internal = network.get("internal", False)
+                made.append(self._docker.networks.create(self._prefix + name, ipam=ipam, internal=internal))
+            return bool(made)
+
+        wait_until(create, 100, lambda: f"network {name}, whose subnet is taken")
+        return made[0]
 
     def _start(self, name: str, service: dict[str, Any]) -> None:
         assert service.keys() <= _FIELDS, service.keys() - _FIELDS

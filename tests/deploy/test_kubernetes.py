@@ -1,0 +1,177 @@
+"""The manifests of deploy/kubernetes: Kubernetes' own schemas take them, and what they start works together, as processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from certificates import Authority, Pair, replace
+from rig import free_port
+
+from xds_server.bootstrap import Bootstrap, render, render_sds
+from xds_server.testing import Backend, EnvoyProcess, XdsServerProcess, request
+
+VERSIONS = ("1.30", "1.37")
+"""Of Kubernetes: the first that knows all that is used here, and the newest that there are schemas of."""
+FILES = ("control-plane.yaml", "edge.yaml", "sidecar.yaml")
+TLS = "/etc/envoy-tls"
+
+
+def documents(root: Path, *files: str) -> Iterator[dict[str, Any]]:
+    for file in files or FILES:
+        yield from yaml.safe_load_all((root / "deploy" / "kubernetes" / file).read_text())
+
+
+def one(root: Path, file: str, kind: str) -> dict[str, Any]:
+    (found,) = [each for each in documents(root, file) if each["kind"] == kind]
+    return found
+
+
+def pod(root: Path, file: str) -> dict[str, Any]:
+    found: dict[str, Any] = one(root, file, "Deployment")["spec"]["template"]["spec"]
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_follow_the_schemas_of_kubernetes(root: Path, version: str) -> None:
+    kinds = set()
+    for document in documents(root):
+        kubernetes_validate.validate(document, version, strict=True)
+        kinds.add(document["kind"])
+    assert kinds == {"ConfigMap", "Deployment", "PodDisruptionBudget", "Service"}, "nothing needs rights in the cluster"
+    wrong = one(root, "edge.yaml", "Service") | {"no_such_field": 1}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, version, strict=True)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_selectors_and_mounts_name_what_there_is(root: Path, file: str) -> None:
+    deployment = one(root, file, "Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    for document in documents(root, file):
+        selector = document.get("spec", {}).get("selector", {})
+        assert selector.get("matchLabels", selector).items() <= labels.items(), document["kind"]
+    spec = pod(root, file)
+    volumes = {volume["name"] for volume in spec["volumes"]}
+    maps = {volume["configMap"]["name"] for volume in spec["volumes"] if "configMap" in volume}
+    assert maps == {one(root, file, "ConfigMap")["metadata"]["name"]}
+    containers = [*spec["containers"], *spec.get("initContainers", [])]
+    assert volumes == {mount["name"] for each in containers for mount in each.get("volumeMounts", [])}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_run_as_nobody_in_particular_and_write_nothing(root: Path, file: str) -> None:
+    spec = pod(root, file)
+    assert spec["automountServiceAccountToken"] is False
+    (ours,) = [each for each in [*spec["containers"], *spec.get("initContainers", [])] if each["name"] != "my-app"]
+    context = spec["securityContext"] | ours["securityContext"]
+    assert context["runAsNonRoot"]
+    assert context["runAsUser"] > 0
+    assert context["readOnlyRootFilesystem"]
+    assert not context["allowPrivilegeEscalation"]
+    assert context["capabilities"] == {"drop": ["ALL"]}
+
+
+FILES_OF_ENVOY = {
+    "xds_address": "xds-server:18000",
+    "ca_file": f"{TLS}/ca.crt",
+    "cert_file": f"{TLS}/tls.crt",
+    "key_file": f"{TLS}/tls.key",
+    "sds_dir": "/etc/envoy",
+}
+ITS_OWN_LISTENER = {"static_listener": 10000, "static_listener_address": "127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("file", "cluster", "more"), [("edge.yaml", "edge", {}), ("sidecar.yaml", "my-app", ITS_OWN_LISTENER)]
+)
+def test_bootstraps_are_as_xds_server_renders_them(root: Path, file: str, cluster: str, more: dict[str, Any]) -> None:
+    options = Bootstrap(node_id="named-by-its-pod", node_cluster=cluster, **FILES_OF_ENVOY, **more)
+    wanted = {"bootstrap.yaml": render(options), **render_sds(options)}
+    assert one(root, file, "ConfigMap")["data"] == wanted
+
+
+class Cluster:
+    """What stands for a Kubernetes: directories for its mounts, and an address for its service."""
+
+    def __init__(self, root: Path, directory: Path) -> None:
+        self.root, self.directory = root, directory
+        self.servers, self.envoys = Authority(), Authority()
+
+    def tls(self, pair: Pair, trusts: Authority) -> Path:
+        place = pair.cert.with_suffix("")
+        place.mkdir()
+        for name, content in (("tls.crt", pair.cert), ("tls.key", pair.key)):
+            (place / name).write_bytes(content.read_bytes())
+        replace(place / "ca.crt", trusts.pem)
+        return place
+
+    def control_plane(self, backend: Backend) -> XdsServerProcess:
+        """The arguments of the Deployment on the definitions of the ConfigMap; DNS and ports are this machine's."""
+        definitions = self.directory / "definitions"
+        definitions.mkdir()
+        for name, text in one(self.root, FILES[0], "ConfigMap")["data"].items():
+            text = text.replace("host: hello, port: 8080", f"host: {backend.host}, port: {backend.port}")
+            (definitions / name).write_text(text.replace("port: 10000", f"port: {free_port()}"))
+        tls = self.tls(self.servers.issue(self.directory / "server", "xds-server", "127.0.0.1"), self.envoys)
+        places = {"/etc/xds-server/definitions": definitions, "/etc/xds-server/tls": tls}
+        (container,) = pod(self.root, FILES[0])["containers"]
+        arguments = [argument for argument in container["args"][1:] if not argument.startswith("--log-format")]
+        for inside, outside in places.items():
+            arguments = [argument.replace(inside, str(outside)) for argument in arguments]
+        return XdsServerProcess(args=arguments)
+
+    def envoy(self, file: str, cluster: str, server: XdsServerProcess, certificate: str = "") -> EnvoyProcess:
+        names = [certificate or f"{cluster}.nodes.xds-server"]
+        tls = self.tls(self.envoys.issue(self.directory / f"{cluster}-{len(names[0])}", *names), self.servers)
+        config = self.directory / f"config-{cluster}-{len(names[0])}"
+        config.mkdir()
+        data = one(self.root, file, "ConfigMap")["data"]
+        (container,) = [each for each in self.containers(file) if each["name"] == "envoy"]
+        assert container["args"][:3] == ["envoy", "-c", "/etc/envoy/bootstrap.yaml"]
+        places = {f"{TLS}/": f"{tls}/", "/etc/envoy/": f"{config}/", '"/etc/envoy"': f'"{config}"'}
+        host, _, port = server.xds_address.rpartition(":")
+        places |= {'address: "xds-server"': f'address: "{host}"', "port_value: 18000": f"port_value: {port}"}
+        places["port_value: 10000"] = "port_value: 0"
+        for name, text in data.items():
+            for inside, outside in places.items():
+                text = text.replace(inside, outside)
+            (config / name).write_text(text)
+        named = [argument.replace("$(POD_NAME)", f"{cluster}-7d9f") for argument in container["args"][3:]]
+        return EnvoyProcess((config / "bootstrap.yaml").read_text(), args=named)
+
+    def containers(self, file: str) -> list[dict[str, Any]]:
+        spec = pod(self.root, file)
+        return [*spec["containers"], *spec.get("initContainers", [])]
+
+
+@pytest.mark.envoy
+def test_what_they_start_works_together(root: Path, tmp_path: Path) -> None:
+    """Mutual TLS, nodes named by their pods, and a listener for each cluster."""
+    here = Cluster(root, tmp_path)
+    with (
+        Backend("hello") as backend,
+        here.control_plane(backend) as server,
+        here.envoy("edge.yaml", "edge", server) as edge,
+        here.envoy("sidecar.yaml", "my-app", server) as sidecar,
+    ):
+        for envoy, name, listener in ((edge, "edge-7d9f", "public"), (sidecar, "my-app-7d9f", "static")):
+            envoy.wait_for_endpoints("hello", {backend.address: "HEALTHY"}, timeout=30)
+            envoy.wait_until(lambda envoy=envoy, listener=listener: envoy.listener_port(listener), what=listener)  # type: ignore[misc]
+            assert request(envoy.listener_port(listener), "hello").backend == "hello"
+            assert name in {event["node"] for event in server.events("xds.opened")}
+
+
+@pytest.mark.envoy
+def test_a_certificate_of_another_cluster_is_refused(root: Path, tmp_path: Path) -> None:
+    here = Cluster(root, tmp_path)
+    with (
+        Backend("hello") as backend,
+        here.control_plane(backend) as server,
+        here.envoy("edge.yaml", "edge", server, certificate="my-app.nodes.xds-server"),
+    ):
+        assert server.wait_for_event("xds.refused", 30)["node"] == "edge-7d9f"
