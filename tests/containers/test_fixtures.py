@@ -7,33 +7,40 @@ from pathlib import Path
 
 import pytest
 
+ALL_OF_IT = """
+from xds_server.testing import EnvoyContainer, XdsServerContainer
 
-@pytest.mark.parametrize(("mode", "which", "passed"), [("container", "test", 2), ("auto", "shared", 1)])
-def test_the_example_runs_by_containers(
-    mode: str, which: str, passed: int, root: Path, tmp_path: Path, server_image: str, envoy_image: str
-) -> None:
-    (tmp_path / "pytest.ini").write_text(f"[pytest]\nxds_server_mode = {mode}\n")
-    # That it ran by containers shows in the address of its Envoy's control plane.
-    (tmp_path / "conftest.py").write_text(
-        "import pytest\n@pytest.fixture(autouse=True)\n"
-        "def _in_containers(xds_server):\n    assert xds_server.xds_address == 'xds-server:18000'\n"
-    )
-    example = tmp_path / "test_my_service.py"
-    example.write_text((root / "examples" / example.name).read_text())
-    environment = {**os.environ, "XDS_SERVER_IMAGE": server_image, "XDS_SERVER_ENVOY_IMAGE": envoy_image}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        f"--rootdir={tmp_path}",
-        "-c",
-        "pytest.ini",
-        "-k",
-        which,
-    ]
-    done = subprocess.run([*command, example], capture_output=True, text=True, cwd=tmp_path, env=environment)
+def test_they_are_containers(xds_server, xds_envoy):
+    assert isinstance(xds_server, XdsServerContainer)
+    assert isinstance(xds_envoy, EnvoyContainer)
+"""
+MODE = "def test_it(xds_server_mode): assert xds_server_mode == {mode!r}"
+NOT_NEEDED = ("schemathesis", "hypothesispytest", "xdist", "cacheprovider")
+
+
+@pytest.fixture
+def images(server_image: str, envoy_image: str) -> dict[str, str]:
+    return {"XDS_SERVER_IMAGE": server_image, "XDS_SERVER_ENVOY_IMAGE": envoy_image}
+
+
+def passed(directory: Path, mode: str, images: dict[str, str]) -> str:
+    """What pytest says of the tests in a directory."""
+    (directory / "pytest.ini").write_text(f"[pytest]\nxds_server_mode = {mode}\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-c", "pytest.ini", *(f"-pno:{name}" for name in NOT_NEEDED)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, env={**os.environ, **images})
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{passed} passed" in done.stdout
+    return done.stdout
+
+
+def test_the_example_runs_by_containers(root: Path, tmp_path: Path, images: dict[str, str]) -> None:
+    example = (root / "examples" / "test_my_service.py").read_text()
+    (tmp_path / "test_example.py").write_text(f"{example}\n{ALL_OF_IT}")
+    assert "3 passed" in passed(tmp_path, "container", images)
+
+
+def test_containers_are_chosen_where_the_engine_has_both_images(tmp_path: Path, images: dict[str, str]) -> None:
+    test = tmp_path / "test_mode.py"
+    test.write_text(MODE.format(mode="container"))
+    passed(tmp_path, "auto", images)
+    test.write_text(MODE.format(mode="process"))
+    passed(tmp_path, "auto", {**images, "XDS_SERVER_IMAGE": "no-such-image"})

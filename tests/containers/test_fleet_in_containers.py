@@ -17,19 +17,27 @@ NOTICED = 90.0
 """Seconds within which Envoy notices that a connection has gone silently (30 s between two looks, 10 s for an answer)."""
 
 
+@pytest.fixture(scope="module")
+def network(docker_engine: None) -> "Iterator[Network]":
+    from testcontainers.core.network import Network
+
+    with Network() as made:
+        yield made
+
+
 @pytest.fixture
 def backends(docker_engine: None) -> Iterator[Backends]:
     with Backends("a", "b", host=bridge_gateway()) as started:
         yield started
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server(server_image: str, network: "Network") -> Iterator[XdsServerContainer]:
     with XdsServerContainer(image=server_image, network=network) as started:
         yield started
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def envoy(envoy_image: str, network: "Network", server: XdsServerContainer) -> Iterator[EnvoyContainer]:
     bootstrap = Bootstrap(node_id="edge-1", xds_address=server.xds_address, static_listener=LISTENER)
     with EnvoyContainer(bootstrap, image=envoy_image, network=network) as started:
