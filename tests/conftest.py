@@ -60,7 +60,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         report
         for reports in terminalreporter.stats.values()
         for report in reports
-        if getattr(report, "nodeid", "").startswith("tests/containers/") and getattr(report, "duration", 0)
+        if getattr(report, "nodeid", "").startswith("tests/containers/")
+        and getattr(report, "outcome", "skipped") != "skipped"
     ]:
         seconds, tests = sum(report.duration for report in containers), {report.nodeid for report in containers}
         terminalreporter.write_line(f"Measured: the {len(tests)} tests with containers took {seconds:.0f} s")

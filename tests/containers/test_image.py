@@ -1,6 +1,7 @@
 """The image of deploy/Dockerfile: what it holds, as whom it runs, what it needs, and when it says that it is well."""
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -94,3 +95,22 @@ def test_says_what_it_is(server_image: str) -> None:
 @pytest.mark.parametrize("forbidden", ["pip", "envoy", "pytest"])
 def test_holds_nothing_that_only_builds_or_tests(server_image: str, forbidden: str) -> None:
     assert forbidden not in docker("run", "--rm", "--entrypoint", "ls", server_image, "/opt/xds-server/bin").split()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(
+    not (os.environ.get("CI") or os.environ.get("REPRODUCE")),
+    reason="it builds the image anew, from what is downloaded: REPRODUCE=1 has it done",
+)
+def test_the_same_sources_give_the_same_layers(server_image: str, root: Path) -> None:
+    """On the same base image. The image's own digest differs, as it says when it was made and of which revision."""
+    base = subprocess.check_output([root / ".ci" / "python-image"], text=True).strip()
+    again = f"{server_image.partition(':')[0]}:again"
+    build = ["build", "--no-cache", "--network", "host", "--file", "deploy/Dockerfile", "--tag", again]
+    subprocess.run([root / ".ci" / "docker", *build, "--build-arg", f"PYTHON_IMAGE={base}", "."], check=True, cwd=root)
+    try:
+        first, second = (inspected("image", name)["RootFS"]["Layers"] for name in (server_image, again))
+        assert first == second
+        assert first[:-1] == inspected("image", base)["RootFS"]["Layers"], "one layer of ours"
+    finally:
+        docker("rmi", again)
