@@ -62,6 +62,7 @@ def test_a_revision_is_acknowledged_or_rejected(server: XdsServerProcess) -> Non
         envoy.wait_for_ready()
         progress = server.wait_until_acknowledged(server.apply(PAYMENTS.replace("8080", "8081")))
         assert progress["acknowledged"] == progress["affected"] == 1
-        missing = "upstreams: [{name: tls, tls: {sni: a.example, ca_file: /no/such/file}, targets: [{host: 127.0.0.1, port: 443}]}]"
+        tls = "tls: {sni: a.example, ca_file: /no/such/file}"
+        missing = f"upstreams: [{{name: tls, {tls}, targets: [{{host: 127.0.0.1, port: 443}}]}}]"
         with pytest.raises(RuntimeError, match=r"edge-1: .*no/such/file"):
             server.wait_until_acknowledged(server.apply(missing))
