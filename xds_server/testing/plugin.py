@@ -6,10 +6,10 @@ Nothing is imported before a test asks for a fixture: a suite that uses none pay
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Literal
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -110,18 +110,22 @@ def _host(mode: Mode) -> str:
     return bridge_gateway()
 
 
-def _has_images(environment: Mapping[str, str] = os.environ) -> bool:
+def _has_images() -> bool:
     from xds_server.testing.container import DEFAULT_IMAGE, IMAGE_VARIABLE
     from xds_server.testing.server_container import DEFAULT_SERVER_IMAGE, SERVER_IMAGE_VARIABLE
 
-    images = [
-        environment.get(IMAGE_VARIABLE) or DEFAULT_IMAGE,
-        environment.get(SERVER_IMAGE_VARIABLE) or DEFAULT_SERVER_IMAGE,
-    ]
     try:
-        import testcontainers.core.container as _  # noqa: F401
-
-        look: Any = subprocess.run(["docker", "image", "inspect", *images], capture_output=True, timeout=20)
-    except (ImportError, OSError, subprocess.TimeoutExpired):
+        import docker
+        from docker.errors import DockerException
+    except ImportError:
         return False
-    return bool(look.returncode == 0)
+    if find_spec("testcontainers") is None:
+        return False
+    try:
+        client = docker.from_env()
+        for variable, default in ((IMAGE_VARIABLE, DEFAULT_IMAGE), (SERVER_IMAGE_VARIABLE, DEFAULT_SERVER_IMAGE)):
+            client.images.get(os.environ.get(variable) or default)
+        client.close()
+    except DockerException:
+        return False
+    return True
