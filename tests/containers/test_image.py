@@ -50,6 +50,7 @@ def test_runs_as_nobody_in_particular_and_writes_its_store_alone(server_image: s
         file = "/dev/shm/definitions.yaml"
         docker("exec", name, "sh", "-c", f"echo '{definition}' > {file} && xds-server apply -f {file}")
         assert "wiki" in docker("exec", name, "xds-server", "get", "upstreams")
+        assert docker("exec", name, "xds-server", "token", "create", "me", "--role", "admin").startswith("xds_")
         started = time.monotonic()
         docker("stop", "--time", "30", name)
         assert time.monotonic() - started < 15

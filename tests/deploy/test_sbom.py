@@ -30,3 +30,10 @@ def test_is_valid_and_names_every_locked_package(sbom: ModuleType) -> None:
     components = {each["purl"] for each in json.loads(text)["components"]}
     assert len(components) == sbom.LOCK.read_text().count("==") > 50
     assert any(purl.startswith("pkg:pypi/grpcio@") for purl in components)
+
+
+def test_the_image_holds_what_was_tested(sbom: ModuleType, root: Path) -> None:
+    tested = dict(sbom.LOCKED.findall((root / "requirements" / "dev.txt").read_text()))
+    for file in ("server.txt", "build.txt"):
+        held = dict(sbom.LOCKED.findall((root / "requirements" / file).read_text()))
+        assert held.items() <= tested.items(), file
