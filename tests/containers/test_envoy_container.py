@@ -2,6 +2,8 @@
 
 import socket
 import subprocess
+import uuid
+from collections.abc import Iterator
 
 import pytest
 import yaml
@@ -27,15 +29,24 @@ def bootstrap_with_target(address: str, port: int) -> str:
     return yaml.safe_dump(config)
 
 
-def containers() -> set[str]:
-    return set(subprocess.check_output(["docker", "ps", "--all", "--quiet"], text=True).split())
+@pytest.fixture
+def own_image(envoy_image: str) -> Iterator[str]:
+    """The image by another name, so that containers of tests beside this one are not taken for its own."""
+    name = f"xds-server-test/envoy:{uuid.uuid4().hex}"
+    subprocess.run(["docker", "tag", envoy_image, name], check=True)
+    yield name
+    subprocess.run(["docker", "rmi", name], check=True, capture_output=True)
 
 
-def test_forwards_from_a_published_port_to_this_machine(envoy_image: str) -> None:
-    before = containers()
+def images_of_containers() -> list[str]:
+    return subprocess.check_output(["docker", "ps", "--all", "--format", "{{.Image}}"], text=True).split()
+
+
+def test_forwards_from_a_published_port_to_this_machine(own_image: str) -> None:
     with Backend("a", host=bridge_gateway()) as backend:
         bootstrap = bootstrap_with_target("host.docker.internal", backend.port)
-        with EnvoyContainer(bootstrap, ports=[10000], image=envoy_image) as envoy:
+        with EnvoyContainer(bootstrap, ports=[10000], image=own_image) as envoy:
+            assert own_image in images_of_containers()
             envoy.wait_until(lambda: backend.address in envoy.endpoints("w"), what="the name of this machine")
             answer = request(envoy.port(10000), "w")
             assert (answer.status, answer.backend) == (200, "a")
@@ -43,7 +54,7 @@ def test_forwards_from_a_published_port_to_this_machine(envoy_image: str) -> Non
             assert envoy.stat("cluster.w.upstream_rq_total") == 1
     assert "active downstream connections" in envoy.log, "the log outlives the container"
     assert not envoy.is_running
-    assert containers() <= before
+    assert own_image not in images_of_containers()
 
 
 def test_publishes_on_loopback_alone(envoy_image: str) -> None:
@@ -58,11 +69,10 @@ def test_publishes_on_loopback_alone(envoy_image: str) -> None:
             socket.create_connection((bridge_gateway(), envoy.port(10000)), timeout=5).close()
 
 
-def test_a_refused_bootstrap_shows_envoys_reason_and_leaves_no_container(envoy_image: str) -> None:
-    before = containers()
+def test_a_refused_bootstrap_shows_envoys_reason_and_leaves_no_container(own_image: str) -> None:
     with (
         pytest.raises(RuntimeError, match="no_such_field"),
-        EnvoyContainer("no_such_field: 1", image=envoy_image),
+        EnvoyContainer("no_such_field: 1", image=own_image),
     ):
         pass
-    assert containers() <= before
+    assert own_image not in images_of_containers()
