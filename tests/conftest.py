@@ -10,6 +10,7 @@ import features
 import postgres
 import pytest
 import recorder
+import second_try
 
 from xds_server.testing.server import XdsServerProcess
 
@@ -25,6 +26,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before a choice of some of them
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    second_try.give(items, ROOT / "tests")
     whole = {ROOT, ROOT / "tests"}.intersection(Path(argument).resolve() for argument in config.args)
     if whole and not (config.option.ignore or config.option.ignore_glob or config.option.lf):
         config.stash[conformance.COLLECTED] = [item.nodeid for item in items]
@@ -48,10 +50,17 @@ def _streams_keep_the_rules(_recorded: Path) -> Iterator[None]:
     yield
     if violations := recorder.collect(_recorded):
         shown = "\n".join(violations[:SHOWN])
-        pytest.fail(f"{len(violations)} times a stream broke the rules of the protocol:\n\n{shown}", pytrace=False)
+        pytest.fail(f"{len(violations)} times a stream {second_try.BROKE_THE_RULES}:\n\n{shown}", pytrace=False)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if exitstatus == pytest.ExitCode.OK and second_try.are_too_many(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    second_try.tell(terminalreporter)
     for report in terminalreporter.stats.get("passed", []):
         for name, value in report.user_properties:
             if name == "measured":
