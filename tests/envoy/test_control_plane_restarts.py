@@ -5,12 +5,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from rig import Rig, target
 
 from xds_server.testing import Backend
 
 pytestmark = pytest.mark.envoy
+TYPES = ("Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration")
 
 
 @pytest.fixture
@@ -47,6 +49,9 @@ def test_envoy_forwards_without_the_control_plane_and_is_sent_nothing_again(rig:
     assert [event["resources"] for kind in ("Cluster", "Listener") for event in rig.sent(kind)] == []
     assert rig.envoy.stat("cluster_manager.cluster_modified") == modified
     assert rig.envoy.stat("control_plane.connected_state") == 1
+    # All the same it is known that it has them.
+    (node,) = httpx.get(f"http://{rig.server.http_address}/v1/nodes").json()["nodes"]
+    assert {name: state["status"] for name, state in node["types"].items()} == dict.fromkeys(TYPES, "SYNCED")
 
 
 def test_a_control_plane_that_returns_with_changes_delivers_them_at_once(

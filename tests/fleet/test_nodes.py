@@ -82,6 +82,30 @@ def test_from_not_sent_to_synced_and_stale(fleet: JoinedFleet, delta: bool) -> N
     assert state.version_acknowledged == version_of(answer)
 
 
+def test_who_comes_back_with_all_that_there_is_needs_nothing_and_is_synced(fleet: JoinedFleet, delta: bool) -> None:
+    snapshot = fleet.server.snapshot()
+    assert snapshot is not None
+    version = snapshot.version(CLUSTER)
+    held = {each.name: each.version for each in snapshot.resources(CLUSTER)}
+    here = fleet.join(delta=delta)
+    assert here.ask(CLUSTER, **({"held": held} if delta else {"version": version})) == []
+    state = of(fleet)
+    assert (state.status, state.version_sent, state.version_acknowledged, state.sent_at) == ("SYNCED", "", version, None)
+    (client,) = fleet.server.clients
+    assert client.types[CLUSTER].in_sync
+    fleet.publish(cluster("a", 9))
+    (answer,) = here.sent()
+    assert (of(fleet).status, of(fleet).version_acknowledged) == ("STALE", version)
+    here.accept(answer)
+    assert of(fleet).status == "SYNCED"
+
+
+def test_who_comes_back_with_something_else_is_not_synced_before_it_answers(fleet: JoinedFleet, delta: bool) -> None:
+    here = fleet.join(delta=delta)
+    here.ask(CLUSTER, **({"held": {"a": "older", "gone": "1"}} if delta else {"version": "older"}))
+    assert (of(fleet).status, of(fleet).version_acknowledged) == ("STALE", "")
+
+
 def test_nothing_is_sent_by_a_control_plane_that_knows_nothing(delta: bool) -> None:
     fleet = JoinedFleet()
     fleet.server.set_snapshot(Snapshot.unwritten())

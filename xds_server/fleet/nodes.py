@@ -19,7 +19,7 @@ _MOST_QUARANTINED: Final = 100
 """Resources of one type that a client refuses and that are told."""
 _UNDER_WAY: Final = 64
 """Responses of one type on one stream whose answers are waited for, as many as the protocol's own memory has."""
-_OF_TYPES: Final = frozenset({"subscribed", "sent", "acknowledged", "rejected", "quarantined", "released"})
+_OF_TYPES: Final = frozenset({"subscribed", "resumed", "sent", "acknowledged", "rejected", "quarantined", "released"})
 """Events that are about one type."""
 _WORST_FIRST: Final[tuple[Status, ...]] = ("NACKED", "STALE", "NOT SENT", "SYNCED")
 
@@ -46,7 +46,7 @@ class _Type:
     def status(self) -> Status:
         if self.rejection is not None or self.quarantined:
             return "NACKED"
-        if self.sent_at is None:
+        if self.sent_at is None and not self.acknowledged:
             return "NOT SENT"
         return "STALE" if self.under_way else "SYNCED"
 
@@ -211,6 +211,8 @@ class Nodes:
             state.note_sent(event, self._clock())
         elif event.kind == "subscribed":
             state.note_settled(event)
+        elif event.kind == "resumed":
+            state.acknowledged = event.version
         elif event.kind in ("quarantined", "released"):
             state.note_kept_back(event)
         else:

@@ -9,8 +9,9 @@ from xds_server.fleet.plain import plain
 from xds_server.xds import Service, Variant
 
 Status = Literal["SYNCED", "STALE", "NACKED", "NOT SENT"]
-"""SYNCED: the last response was acknowledged. STALE: it is not answered yet. NACKED: something that was rejected has not been
-acknowledged since, or is kept back. NOT SENT: asked for, and nothing was sent yet."""
+"""SYNCED: the last response was acknowledged, or the client came back with all that there is. STALE: it is not answered yet.
+NACKED: something that was rejected has not been acknowledged since, or is kept back. NOT SENT: asked for, and nothing was sent
+yet."""
 WORST_FIRST: Final[tuple[Status, ...]] = ("NACKED", "STALE", "NOT SENT", "SYNCED")
 
 

@@ -9,6 +9,7 @@ from xds_server.xds.node import Node
 Kind = Literal[
     "opened",
     "subscribed",
+    "resumed",
     "sent",
     "oversized",
     "acknowledged",
@@ -31,7 +32,8 @@ class Event:
     """Who is at the other end; None until the first request. refused: who the client says it is."""
     type_url: str = ""
     version: str = ""
-    """sent: the version sent. acknowledged, rejected: the version of the response that is answered."""
+    """sent: the version sent. acknowledged, rejected: the version of the response that is answered. resumed: what the client
+    holds from an earlier stream, as it says, and needs nothing on top of."""
     nonce: str = ""
     names: tuple[str, ...] = ()
     """subscribed: names newly asked for (``*`` is everything). sent, oversized, acknowledged, rejected: resources in the

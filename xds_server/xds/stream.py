@@ -233,6 +233,9 @@ class Stream(ABC, Generic[W]):
         for watch in self._watches.values():
             watch.follow(group)
             self._tell_refused(watch)
+            if watch.resumed:
+                watch.resumed = False
+                self._tell("resumed", type_url=watch.type_url, version=group.snapshot.version(watch.type_url))
             if not watch.gone:
                 watch.gone_since = None
             elif watch.gone_since is None:

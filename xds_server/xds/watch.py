@@ -45,6 +45,8 @@ class Watch(ABC):
         self.names: set[str] = set()
         self.cursor: Snapshot | None = None
         """The snapshot that `owed` and `gone` lead to; None before the first answer."""
+        self.resumed = False
+        """The client came back with all that there is to say, of which nobody was told yet."""
         self.owed: set[str] = set()
         """Names to send (or, where they do not exist, to deny)."""
         self.must_answer = False
@@ -104,6 +106,7 @@ class Watch(ABC):
             self.new = self.owed - held
             # One that came back goes on with what it holds: it can wait for its turn.
             self.urgent = self.must_make and not held
+            self.resumed = bool(held) and not (self.must_make or self.gone)
         else:
             difference = group.difference(self.type_url, self.cursor, snapshot)
             for name in difference.changed:
