@@ -75,7 +75,8 @@ def _check_pair(chain: Path, path: Path, key: bytes, context: ssl.SSLContext) ->
         reason = (error.reason or "").replace("_", " ").lower()
         if "mismatch" in reason:
             raise PemError(f"{path} is not the key of the certificate in {chain}") from None
-        raise PemError(f"{chain} and {path} are not a certificate and its key in PEM ({reason})") from None
+        why = f" ({reason})" if reason else ""  # OpenSSL has none for a file without any PEM
+        raise PemError(f"{chain} and {path} are not a certificate and its key in PEM{why}") from None
     except (OSError, ValueError) as error:
         raise PemError(f"{chain} and {path} cannot be used: {type(error).__name__}") from None
 

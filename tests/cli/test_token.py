@@ -100,7 +100,7 @@ def test_tokens_are_listed_without_their_secrets(kept: Kept) -> None:
     text = run(kept, "create", "ci", "--role", "write").stdout.strip()
     run(kept, "create", "ada", "--role", "admin", "--expires", "1h")
     lines = run(kept, "list").stdout.splitlines()
-    assert [line.split()[:2] for line in lines] == [["NAME", "ROLE"], ["ada", "admin"], ["ci", "write"]]
+    assert [line.split("\t")[:2] for line in lines] == [["NAME", "ROLE"], ["ada", "admin"], ["ci", "write"]], "a pipe"
     assert f"…{text[-8:]}" in lines[2]
     assert "never" in lines[2]
     listed = json.loads(run(kept, "list", "-o", "json").stdout)
@@ -174,4 +174,5 @@ def test_what_cannot_be_is_one_sentence(kept: Kept, args: list[str], said: str) 
 def test_a_role_is_one_of_four(kept: Kept) -> None:
     done = run(kept, "create", "ci", "--role", "root")
     assert done.exit_code == 2
-    assert "'read', 'operate', 'write', 'admin'" in done.output
+    assert "'root' is not one of read, operate, write, admin" in done.output
+    assert "Value error" not in done.output

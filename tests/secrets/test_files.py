@@ -58,6 +58,7 @@ def test_links_are_followed_as_kubernetes_mounts_them(tmp_path: Path) -> None:
         ({"crt": CHAIN}, "tls.key cannot be read: No such file or directory"),
         ({"crt": CHAIN, "key": MESH / "client-2.key"}, "tls.key is not the key of the certificate in"),
         ({"crt": CHAIN, "key": CHAIN}, "tls.key holds no private key in PEM"),
+        ({"crt": "garbage", "key": KEY}, "are not a certificate and its key in PEM"),
         ({"crt": "", "key": KEY}, "are not a certificate and its key in PEM"),
         ({"crt": b"\xff\0", "key": KEY}, "are not a certificate and its key in PEM"),
         ({"crt": CHAIN, "key": b"x" * (2 << 20)}, "tls.key is larger than 1 MiB"),
@@ -65,7 +66,9 @@ def test_links_are_followed_as_kubernetes_mounts_them(tmp_path: Path) -> None:
 )
 def test_a_certificate_that_cannot_be_used(tmp_path: Path, files: dict[str, str | bytes | Path], said: str) -> None:
     write(tmp_path, **files)
-    assert said in refusal(tmp_path, "certificate")
+    found = refusal(tmp_path, "certificate")
+    assert said in found
+    assert "()" not in found, "a reason that OpenSSL does not give"
 
 
 @pytest.mark.parametrize(

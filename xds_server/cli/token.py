@@ -1,18 +1,19 @@
 """`xds-server token`: API tokens, written to the store itself, so that the first one can be made before any server runs."""
 
 import getpass
-import json
 import os
 import re
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import typer
 
 from xds_server.cli.errors import fail
+from xds_server.cli.options import one_of
+from xds_server.cli.output import Output, Shown, Table, show
 from xds_server.security.roles import Role
 from xds_server.security.tokens import (
     InvalidTokenError,
@@ -43,7 +44,9 @@ def token_commands(open_store: OpenStore) -> typer.Typer:
     @group.command("create")
     def create_token(
         name: Name,
-        role: Annotated[Role, typer.Option(help="What it may do; each role may all that those before it may.")],
+        role: Annotated[
+            Role, one_of(Role, "--role", help="What it may do; each role may all that those before it may.")
+        ],
         expires: Annotated[
             str | None, typer.Option(metavar="TIME", help="How long it is good for: 30d, 12h. Default: for ever.")
         ] = None,
@@ -67,7 +70,7 @@ def token_commands(open_store: OpenStore) -> typer.Typer:
 
     @group.command("list")
     def list_tokens(
-        output: Annotated[Literal["table", "json"], typer.Option("--output", "-o", help="How.")] = "table",
+        output: Output = None,
         every: Annotated[
             bool, typer.Option("--all", help="Also those that were revoked: when, by whom, on which machine.")
         ] = False,
@@ -78,7 +81,7 @@ def token_commands(open_store: OpenStore) -> typer.Typer:
             found = [_shown(token) for token in tokens.tokens()]
             found += [_shown(token) for token in tokens.revoked()] if every else []
         columns = (*COLUMNS, "revoked", "revoked_by") if every else COLUMNS
-        typer.echo(json.dumps(found, indent=2) if output == "json" else _table(found, columns))
+        show(Shown(found, _table(found, columns)), output)
 
     @group.command("revoke")
     def revoke_token(name: Name, store: StoreUrl = DEFAULT_STORE) -> None:
@@ -130,14 +133,13 @@ def _shown(token: Token | RevokedToken) -> dict[str, Any]:
     return shown
 
 
-def _table(found: list[dict[str, Any]], columns: Sequence[str]) -> str:
-    rows = [[column.upper() for column in columns]]
+def _table(found: Sequence[dict[str, Any]], columns: Sequence[str]) -> Table:
+    rows = []
     for entry in found:
         expires = entry["expires"] or "never"
         shown = entry | {"expires": f"{expires} (expired)" if entry["expired"] else expires}
         rows.append([str(shown.get(column, "")) for column in columns])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return Table([column.upper() for column in columns], rows)
 
 
 def _time(when: datetime) -> str:
