@@ -137,3 +137,39 @@ def test_few_of_many_pending_nodes_are_named() -> None:
     told = fleet.fleet.own_progress(fleet.publish(cluster("web-1", 7)), 3)
     assert told is not None
     assert (told.affected, told.pending) == (9, dict.fromkeys(("n0", "n1", "n2"), ("Cluster",)))
+
+
+def test_a_page_of_nodes_is_made_of_those_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = Fleet("one"), Fleet("other")
+    for name in ("a", "c", "d"):
+        one.join(name).want(CLUSTER)
+    elsewhere = [other.come_and_go("c"), other.come_and_go("b")]
+    one.fleet.others.take({"other": Part("other", nodes={status.id: status for status in elsewhere})})
+    everything = one.fleet.nodes()
+    assert [status.id for status in everything] == ["a", "b", "c", "d"]
+    assert one.fleet.nodes_after("", 4) == one.fleet.nodes_after("", 9) == everything
+    made: list[str] = []
+    known = one.fleet.own_node
+    monkeypatch.setattr(one.fleet, "own_node", lambda node_id: made.append(node_id) or known(node_id))
+    assert one.fleet.nodes_after("a", 2) == everything[1:3]
+    assert made == ["b", "c"], "what is not shown is not made"
+    one.now += others_module.REMEMBERED + 1
+    assert [status.id for status in one.fleet.nodes_after("", 9)] == ["a", "c", "d"], "b left too long ago"
+
+
+def test_who_rejects_something_is_found_among_all() -> None:
+    one, other = Fleet("one"), Fleet("other")
+    for fleet, names in ((one, ("a", "bad")), (other, ("b", "worse", "gone"))):
+        for name in names:
+            joined = fleet.join(name)
+            answers = joined.want(CLUSTER)
+            if name in ("a", "b"):
+                joined.accept(*answers)
+            else:
+                joined.reject(*answers)
+            if name == "gone":
+                joined.leave()
+    one.fleet.others.take({"other": Part("other", nodes={status.id: status for status in other.fleet.nodes()})})
+    expected = [status for status in one.fleet.nodes() if status.connected and status.rejects]
+    assert [status.id for status in expected] == ["bad", "worse"]
+    assert one.fleet.rejecting() == expected

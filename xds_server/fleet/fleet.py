@@ -85,6 +85,21 @@ class Fleet:
         seen = [*([own] if own is not None else ()), *self.others.node(node_id)]
         return merged_node(seen) if seen else None
 
+    def nodes_after(self, node_id: str, most: int) -> list[NodeStatus]:
+        """The first `most` of `nodes` with an id that sorts behind `node_id`, at the cost of these alone."""
+        found: list[NodeStatus] = []
+        for each in sorted(each for each in {*self._nodes.ids(), *self.others.ids()} if each > node_id):
+            if len(found) == most:
+                break
+            if (status := self.node(each)) is not None:
+                found.append(status)
+        return found
+
+    def rejecting(self) -> list[NodeStatus]:
+        """Those of `nodes` that are connected and reject something, at the cost of these alone."""
+        own = [self._placed(status) for status in self._nodes.rejecting()]
+        return merged_nodes([own, *self.others.rejecting()])
+
     def connected(self) -> list[Node]:
         """Those that are connected; one with streams at several replicas is several times in it."""
         return [*self._nodes.connected(), *self.others.connected()]

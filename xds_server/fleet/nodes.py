@@ -133,6 +133,11 @@ class _Record:
     """Types of the streams that ended since the last one began, for when none is left."""
     left_at: float | None = None
 
+    @property
+    def rejects(self) -> bool:
+        """Whether anything is rejected on any of its streams."""
+        return any(state.status == "NACKED" for stream in self.streams.values() for state in stream.types.values())
+
     def worst(self) -> dict[str, _Type]:
         """For each type, its state on the stream that is worst off."""
         found: dict[str, _Type] = {} if self.streams else dict(self.ended)
@@ -263,6 +268,10 @@ class Nodes:
     def ids(self) -> list[str]:
         """Of every node."""
         return [*self._connected, *self._departed]
+
+    def rejecting(self) -> list[NodeStatus]:
+        """Those that have a stream and reject something. Of the others nothing is made."""
+        return [record.tell() for record in self._connected.values() if record.rejects]
 
     def connected(self) -> Iterator[Node]:
         """Those that have a stream."""

@@ -92,6 +92,16 @@ class Others:
         for part in self._parts.values():
             yield [status for status in part.nodes.values() if not has_left(status, since)]
 
+    def ids(self) -> Iterator[str]:
+        """Of the nodes of each, of those too that left long ago."""
+        for part in self._parts.values():
+            yield from part.nodes
+
+    def rejecting(self) -> Iterator[Iterable[NodeStatus]]:
+        """Of each, its nodes that are connected and reject something."""
+        for part in self._parts.values():
+            yield [status for status in part.nodes.values() if status.connected and status.rejects]
+
     def node(self, node_id: str) -> Iterator[NodeStatus]:
         """A node as each sees it that knows it."""
         since = self.remembered_since

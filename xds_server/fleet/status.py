@@ -105,6 +105,11 @@ class NodeStatus:
         """The replicas that it is connected to, sorted; none where there is one only, and of a node that has left."""
         return tuple(sorted({stream.replica for stream in self.streams} - {""}))
 
+    @property
+    def rejects(self) -> bool:
+        """Whether it rejects anything, or did when it left."""
+        return any(type.status == "NACKED" for type in self.types)
+
     def at(self, replica: str) -> "NodeStatus":
         """With all of its streams at a replica."""
         return replace(self, streams=tuple(replace(stream, replica=replica) for stream in self.streams))

@@ -27,9 +27,7 @@ def delivery(fleet: Fleet, number: int, contents: Contents) -> dict[str, Any] | 
 def degraded(fleet: Fleet, contents: Contents) -> dict[int, list[dict[str, Any]]]:
     """By revision, what connected Envoys reject at the moment of the definitions that it made."""
     found: dict[int, list[dict[str, Any]]] = {}
-    for node in fleet.nodes():
-        if not node.connected:
-            continue
+    for node in fleet.rejecting():
         for type in node.types:
             for words, culprits in _refusals(type).items():
                 for each in blame(type.type_url, tuple(culprits), words, contents):

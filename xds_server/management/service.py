@@ -73,7 +73,7 @@ class Management:
         found = await asyncio.to_thread(previews, difference, self.nodes(), now)
         shown: dict[str, Any] = {"changes": [views.preview(each) for each in found]}
         if with_envoy:
-            shown["envoy"] = views.trial(await self._trials(touched(difference, now)))
+            shown["envoy"] = views.trial(await self._trials(await asyncio.to_thread(touched, difference, now)))
         return shown
 
     def outcome(self, made: Outcome) -> dict[str, Any]:
@@ -127,8 +127,8 @@ class Management:
 
     def node_page(self, *, after: str, most: int) -> tuple[list[dict[str, Any]], str | None]:
         """Nodes that are connected to any replica, or were of late, by id from `after` on, and the id to go on after."""
-        left = [status for status in self.publisher.fleet.nodes() if status.id > after]
-        return [rollouts.node(each) for each in left[:most]], left[most - 1].id if len(left) > most else None
+        found = self.publisher.fleet.nodes_after(after, most + 1)
+        return [rollouts.node(each) for each in found[:most]], found[most - 1].id if len(found) > most else None
 
     @property
     def unknown(self) -> str:
