@@ -1,10 +1,12 @@
 """NACKs: which resources the client's words name, and what is told and kept of a rejection."""
 
 import pytest
+from joined import measured
 from scripted_client import Client, cluster
 
 from xds_server.xds import CLUSTER, Event, Snapshot
 from xds_server.xds.clients import Clients
+from xds_server.xds.quarantine import Quarantine
 from xds_server.xds.rejection import likely_culprits
 
 
@@ -88,3 +90,15 @@ def test_events_before_a_node_is_known_are_no_client() -> None:
     clients(Event("closed", 1, None))
     clients(Event("sent", 1, None, type_url=CLUSTER))
     assert clients.by_stream == {}
+
+
+def test_what_is_refused_together_is_told_at_a_cost_that_grows_with_it_alone() -> None:
+    quarantine = Quarantine()
+    names = tuple(f"c{number:05}" for number in range(30_000))
+    for name in names:
+        quarantine.refuse(name, "no")
+    told: list[object] = []
+    assert measured(lambda: told.append(quarantine.news())) < 0.5, (
+        "seconds; each name once, not each with all before it"
+    )
+    assert told == [((), {"no": names})]

@@ -131,12 +131,12 @@ class Quarantine:
         """Since the last time: names that are refused no more, and those that are, by the client's words."""
         if not (self._released or self._fresh):
             return (), {}
-        released, by_words = tuple(sorted(self._released)), dict[str, tuple[str, ...]]()
+        released, by_words = tuple(sorted(self._released)), dict[str, list[str]]()
         for name in sorted(self._fresh):
-            by_words[self._fresh[name]] = (*by_words.get(self._fresh[name], ()), name)
+            by_words.setdefault(self._fresh[name], []).append(name)
         self._released.clear()
         self._fresh.clear()
-        return released, by_words
+        return released, {words: tuple(names) for words, names in by_words.items()}
 
     # What becomes of resources
 
