@@ -14,6 +14,7 @@ from xds_server.catalog.contents import Contents
 from xds_server.catalog.earlier import earlier
 from xds_server.catalog.errors import NotOwnedError
 from xds_server.catalog.planning import Proposal
+from xds_server.catalog.store.engine import StoreError
 from xds_server.catalog.store.records import Attribution
 from xds_server.catalog.store.store import Committed
 
@@ -122,6 +123,27 @@ async def test_what_a_definition_was_before_newest_first_and_as_far_as_it_was_in
         await catalog.commit(wants(upstream("a", *MANY, "10.0.1.9")))
         assert hosts(await earlier(catalog, ("upstream", "a"))) == [MANY, ["10.0.0.1"]]
         assert await earlier(catalog, ("upstream", "b")) == [], "it is none now"
+
+
+async def test_what_a_definition_was_is_not_waited_for_while_the_store_is_lost(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with catalogue(url) as (catalog, _):
+        for value in (upstream("a", "10.0.0.1"), upstream("a", "10.0.0.2")):
+            await catalog.commit(wants(value))
+        assert await earlier(catalog, ("upstream", "a"))
+        asked: list[object] = []
+
+        def lost(*arguments: object) -> None:
+            asked.append(arguments)
+            raise StoreError("gone")
+
+        monkeypatch.setattr(catalog.store, "earlier", lost)
+        assert await earlier(catalog, ("upstream", "a")) == []
+        assert len(asked) == 1
+        catalog.problem = "gone"
+        assert await earlier(catalog, ("upstream", "a")) == []
+        assert len(asked) == 1, "it is known to be lost"
 
 
 # What is held
