@@ -67,5 +67,5 @@ def test_what_clashes_is_shown_in_the_document(api: httpx.Client) -> None:
     assert api.put("/v1/upstreams/clash-served", json={}).is_success
     assert api.put("/v1/gateways/clash-g", json={"port": 10002, "upstream": "clash-served"}).is_success
     answer = api.delete("/v1/upstreams/clash-served")
-    assert answer.status_code == 422
+    assert answer.status_code == 409
     assert "clash-g" in answer.json()["detail"], "what is in no document is named"
