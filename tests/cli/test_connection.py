@@ -113,7 +113,9 @@ def test_tls(command_line: Commands, tmp_path: Path) -> None:
             said = cli.refused("history", *untrusted)
             assert said.startswith(f"cannot trust {url}: ")
             assert said.endswith("; --ca FILE names who signed its certificate")
-        assert "broke the connection off" in cli.refused("history", "--server", f"http://{fake.address}")
+        said = cli.refused("history", "--server", f"http://{fake.address}")
+        assert "broke the connection off" in said
+        assert "does it speak TLS, as https://?" in said
         for file, why in ((tmp_path / "none.pem", "No such file"), (Path(__file__), "no certificate")):
             said = cli.refused("history", "--ca", file)
             assert said.startswith(f"--ca {file} cannot be used: ")

@@ -73,8 +73,11 @@ def test_waiting_for_what_operators_say(cli: CommandLine, envoy: EnvoyProcess) -
         assert cli.json("get", "revisions", number)["delivery"]["acknowledged"] == 1
     many = [{"host": "127.0.0.1", "port": port} for port in range(1, 60)]
     number = revision(cli.ok("apply", "-f", "-", stdin=document("many", targets=many)))
-    assert cli.run("delete", "upstream", "many").returncode == 3
+    assert cli.run("delete", "upstream", "many", "--wait", "100%").returncode == 3, "nothing to wait for"
     assert "1 of 1 affected Envoys acknowledged it" in cli.ok("confirm", number + 1, "--wait", "95%")
+    for gone in (("target", "operated", target), ("upstream", "operated")):
+        assert "1 of 1 affected Envoys acknowledged it" in cli.ok("delete", *gone, "--wait", "100%")
+    assert "operated" not in envoy.clusters()
 
 
 def test_waiting_for_it(cli: CommandLine, envoy: EnvoyProcess) -> None:

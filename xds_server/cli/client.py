@@ -177,7 +177,8 @@ def _unreachable(url: str, error: Exception, method: str) -> str:
     if isinstance(error, httpx.ConnectError):
         why = next((_why(cause) for cause in causes if isinstance(cause, OSError)), str(error))
         return f"cannot reach {url}: {why}; does it run? --server or XDS_SERVER_URL name another one"
-    return f"{url} broke the connection off: {error}{unsure}"
+    tls = "; does it speak TLS, as https://?" if url.startswith("http://") else ""
+    return f"{url} broke the connection off: {error}{tls}{unsure}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
