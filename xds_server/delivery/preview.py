@@ -25,6 +25,8 @@ CONTEXT: Final = 3
 """Unchanged lines that are shown around changed ones."""
 
 Values = Mapping[Key, Value]
+_Dumper: Final = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""LibYAML's where PyYAML has it: it is several times faster, and most of what a preview costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,4 +167,5 @@ def _text(value: Value | None) -> list[str]:
     if value is None:
         return []
     data: dict[str, Any] = value.model_dump(mode="json", exclude_unset=True)
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120).splitlines()
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return text.splitlines()
