@@ -41,6 +41,13 @@ class LoadClient:
         self._commands: list[dict[str, Any]] = []
         self._held: dict[str, str] = {}
         self._ended = False
+        self._does: dict[str, Callable[..., dict[str, Any]]] = {
+            "open": self._open,
+            "expect": self._expect,
+            "track": self._track,
+            "state": self._state,
+            "close": self._close,
+        }
 
     def run(self) -> None:
         """Until the input ends."""
@@ -48,14 +55,7 @@ class LoadClient:
             self._turn(None)
             while self._commands:
                 command = self._commands.pop(0)
-                does = {
-                    "open": self._open,
-                    "expect": self._expect,
-                    "track": self._track,
-                    "state": self._state,
-                    "close": self._close,
-                }
-                _say(does[command.pop("do")](**command))
+                _say(self._does[command.pop("do")](**command))
 
     def _turn(self, timeout: float | None) -> None:
         for descriptor, _ in self._epoll.poll(timeout):
