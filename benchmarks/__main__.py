@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.figures import Row, as_json, table
+from benchmarks.figures import Row, as_json, as_line, table
 from benchmarks.machine import machine
 from benchmarks.sizes import Size
 from benchmarks.workloads import WORKLOADS
@@ -27,7 +27,7 @@ def main() -> None:
     for workload in asked.workloads or WORKLOADS:
         for row in WORKLOADS[workload](asked.size):
             rows.append(row)
-            print(f"{workload} {dict(row.case)}", file=sys.stderr, flush=True)
+            print(as_line(row), file=sys.stderr, flush=True)
     about = {**before, "load_at_end": machine()["load"]}
     print(", ".join(f"{key} {value}" for key, value in about.items()))
     print()

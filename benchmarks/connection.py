@@ -49,7 +49,7 @@ class Connection:
             elif kind in (http2.RST_STREAM, http2.GOAWAY):
                 raise StreamEndedError(f"the server ended it: {payload!r}")
             if kind in (http2.DATA, http2.HEADERS) and flags & http2.END_STREAM:
-                raise StreamEndedError("the server ended the stream")
+                raise StreamEndedError(f"the server ended the stream: {payload[-300:]!r}")
 
     @property
     def _room(self) -> int:

@@ -48,6 +48,12 @@ def table(rows: Sequence[Row]) -> str:
     return "\n\n".join(parts)
 
 
+def as_line(row: Row) -> str:
+    """One row, while others are yet to come."""
+    said = {**row.case, **row.figures}
+    return f"{row.workload}: " + ", ".join(f"{key} {_shown(value)}" for key, value in said.items())
+
+
 def as_json(rows: Sequence[Row], machine: Mapping[str, Any]) -> str:
     """Everything, for programs."""
     return json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=1)

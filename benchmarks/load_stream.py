@@ -44,7 +44,10 @@ class LoadStream:
         self.socket = socket.create_connection((host, int(port)))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
+        self._is_subscribed = False
         self._connection.send(asker.hello(node, cluster, held))
+        if held:  # there may be nothing new to tell of these
+            self._subscribe()
         self.write()
 
     @property
@@ -100,8 +103,7 @@ class LoadStream:
         if answer.type_url == CLUSTER:
             if answer.resources is not None:
                 self.cluster_versions |= {name: version for name, (version, _) in answer.resources.items()}
-            if self.answers[CLUSTER] == 1:
-                self._connection.send(self._asker.subscription)
+            self._subscribe()
             return
         self.acknowledged_at = time.monotonic()
         if self.full_at is None:
@@ -112,6 +114,11 @@ class LoadStream:
             self.versions[name] = version
             if self.arrived is not None:
                 self._note(self.arrived, value)
+
+    def _subscribe(self) -> None:
+        if not self._is_subscribed:
+            self._is_subscribed = True
+            self._connection.send(self._asker.subscription)
 
     def _first(self, answer: Answer) -> None:
         count = len(self._asker.names)

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from benchmarks.catalogue import Api, host, name
 from benchmarks.figures import Row, milliseconds
 from benchmarks.load import LoadError
-from benchmarks.served import PATIENCE, catalogue_of
+from benchmarks.served import PATIENCE, catalogue, stored
 from benchmarks.sizes import Size
 from benchmarks.usage import Meter, peak_memory
 from xds_server.bootstrap import Bootstrap
@@ -41,9 +41,10 @@ def envoy(size: Size) -> Iterator[Row]:
     """Each catalogue with one Envoy."""
     plan = _PLANS[size]
     for upstreams in plan.upstreams:
-        with catalogue_of(upstreams, TARGETS, "--log-level", "debug") as server:
-            server.restart()
-            yield _measured(server, upstreams, plan.changes)
+        with stored(catalogue(upstreams, TARGETS)) as store:
+            debug = ("--log-level", "debug")
+            with XdsServerProcess(store=store, args=debug, timeout=PATIENCE) as server:
+                yield _measured(server, upstreams, plan.changes)
 
 
 def _measured(server: XdsServerProcess, upstreams: int, changes: int) -> Row:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from benchmarks.catalogue import host, name
 from benchmarks.figures import Row, median, milliseconds
 from benchmarks.load import LoadError
-from benchmarks.served import Served, catalogue_of, served_anew
+from benchmarks.served import Served, catalogue, served, stored
 from benchmarks.sizes import Size
 from benchmarks.usage import Meter, peak_memory
 
@@ -42,18 +42,18 @@ def one_change(size: Size) -> Iterator[Row]:
     """Each catalogue with each number of streams."""
     plan = _PLANS[size]
     for upstreams in plan.upstreams:
-        with catalogue_of(upstreams, TARGETS) as server:
+        with stored(catalogue(upstreams, TARGETS)) as store:
             for streams in plan.streams:
                 if streams * upstreams > _MOST_BYTES:
                     continue
                 for variant in plan.variants:
-                    with served_anew(server) as served:
-                        yield measured(served, upstreams, streams, variant, plan.changes)
+                    with served(store) as case:
+                        yield measured(case, upstreams, streams, variant, plan.changes)
 
 
-def measured(served: Served, upstreams: int, streams: int, variant: str, changes: int) -> Row:
+def measured(case: Served, upstreams: int, streams: int, variant: str, changes: int, *, apart: float = APART) -> Row:
     """One case. Raises LoadError where a stream did not get a change, or got more than that."""
-    server, api, load = served
+    server, api, load = case
     opened = load.open(streams, [name(number) for number in range(upstreams)], variant=variant)
     changed = upstreams // 2
     answered, each, last, client, busy, wire, messages = [], [], [], [], [], 0, 0
@@ -66,7 +66,7 @@ def measured(served: Served, upstreams: int, streams: int, variant: str, changes
         arrived = load.arrived()
         if len(arrived["resources"]) != 1 or arrived["messages"] != streams:
             raise LoadError(f"one change became {arrived['messages']} messages of {arrived['resources'][:5]}")
-        time.sleep(max(0.0, written.asked_at + APART - time.monotonic()))
+        time.sleep(max(0.0, written.asked_at + apart - time.monotonic()))
         if number < 0:
             continue
         times = [at - written.asked_at for at in arrived["acknowledged_at"]]
