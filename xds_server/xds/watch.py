@@ -236,6 +236,10 @@ class Watch(ABC):
     def retire(self, group: Group, nonce: str) -> Response:
         """The response that takes away what is gone."""
 
+    def holds_whole(self, group: Group, response: Response) -> bool:
+        """Whether a response that was just made is known to hold what `group.whole` says, and nothing in its place."""
+        return False
+
     # Answers
 
     def paced_until(self) -> float:
