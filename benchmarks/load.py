@@ -43,9 +43,9 @@ class Load:
         _sound(arrived, not arrived["missing"], f"{arrived['missing']} streams did not get the change")
         return arrived
 
-    def track(self, streams: int) -> None:
-        """Note what arrives from now on at the first of the streams."""
-        self._ask({"do": "track", "streams": streams})
+    def track(self, streams: int, above: int) -> None:
+        """Note which updates arrive from now on at the first of the streams, of those with this number or a greater one."""
+        self._ask({"do": "track", "streams": streams, "above": above})
 
     def state(self) -> dict[str, Any]:
         """What arrived, and how many different states the streams are in."""

@@ -4,7 +4,7 @@ One JSON object a line in, and one a line out for each:
 
     {"do": "open", "streams": 100, "names": [...], "variant": "delta"}   until all of them are full
     {"do": "expect", "answers": 1}      at once `{}`, and once each stream had so many answers about endpoints, a second line
-    {"do": "track", "streams": 10}      note the number of each update that arrives (see `LoadStream.arrived`)
+    {"do": "track", "streams": 10, "above": 2}  note the number of each update that arrives (see `LoadStream.arrived`)
     {"do": "state"}                     what arrived, and whether all streams hold the same
     {"do": "close"}                     all streams
 
@@ -157,11 +157,11 @@ class LoadClient:
             "missing": wanted - len(done),
         }
 
-    def _track(self, streams: int) -> dict[str, Any]:
+    def _track(self, streams: int, above: int) -> dict[str, Any]:
         for stream in self._streams:
             stream.versions.clear()
         for stream in self._streams[:streams]:
-            stream.arrived = []
+            stream.arrived, stream.above = [], above
         return {}
 
     def _state(self) -> dict[str, Any]:

@@ -34,6 +34,8 @@ class LoadStream:
         self.cluster_versions: dict[str, str] = {}
         self.arrived: list[tuple[int, float]] | None = None
         """Numbers of updates, each a target's weight, with the time of their arrival; None: not noted."""
+        self.above = 0
+        """The least of these numbers that is noted."""
         self.bytes_in = self.bytes_out = self.messages = 0
         self.problem = ""
         self.interest = select.EPOLLIN
@@ -133,6 +135,6 @@ class LoadStream:
                 number = endpoint.load_balancing_weight.value
                 at = endpoint.endpoint.address.socket_address
                 key = f"{at.address}:{at.port_value}"
-                if number > 1 and self._latest.get(key) != number:
+                if number >= self.above and self._latest.get(key) != number:
                     self._latest[key] = number
                     arrived.append((number, self.acknowledged_at))

@@ -49,16 +49,17 @@ def churn(size: Size) -> Iterator[Row]:
     """The same updates with few streams and with many."""
     plan = _PLANS[size]
     with stored(catalogue(plan.upstreams, TARGETS)) as store:
-        for streams in plan.streams:
+        for place, streams in enumerate(plan.streams):
             with served(store) as case:
-                yield measured(case, plan.upstreams, streams, plan.seconds)
+                # Numbers that no target has from the case before.
+                yield measured(case, plan.upstreams, streams, plan.seconds, 2 + place * RATE * plan.seconds)
 
 
-def measured(case: Served, upstreams: int, streams: int, seconds: int) -> Row:
+def measured(case: Served, upstreams: int, streams: int, seconds: int, first: int = 2) -> Row:
     """One case. Raises LoadError where an update was lost."""
     server, _, load = case
     load.open(streams, [name(number) for number in range(upstreams)])
-    load.track(min(streams, LOOKED_AT))
+    load.track(min(streams, LOOKED_AT), first)
     sender = _Sender(server.grpc_address, min(upstreams, CHANGING))
     forget_peak(server.pid)
     meter = Meter(server)
@@ -66,12 +67,12 @@ def measured(case: Served, upstreams: int, streams: int, seconds: int) -> Row:
     count = RATE * seconds
     watcher = threading.Thread(target=_watch, args=(server.pid, memories, seconds))
     watcher.start()
-    sent, done = sender.send(range(2, 2 + count))
+    sent, done = sender.send(range(first, first + count))
     watcher.join()
     cpu = meter.read()
     if done.failed or done.applied != count:
         raise LoadError(f"{done.applied} of {count} updates were applied")
-    last = range(2 + count - min(count, min(upstreams, CHANGING) * TARGETS), 2 + count)
+    last = range(first + count - min(count, min(upstreams, CHANGING) * TARGETS), first + count)
     end = time.monotonic() + PATIENCE
     while _lost(state := load.state(), last) and time.monotonic() < end:
         time.sleep(0.2)
@@ -126,7 +127,7 @@ class _Sender:
                 )
 
         stub = targets_pb2_grpc.TargetServiceStub(self._channel)
-        done: targets_pb2.UpdateTargetsResponse = stub.UpdateTargets(requests(), timeout=numbers[-1] / RATE + PATIENCE)
+        done: targets_pb2.UpdateTargetsResponse = stub.UpdateTargets(requests(), timeout=len(numbers) / RATE + PATIENCE)
         self._channel.close()
         return sent, done
 

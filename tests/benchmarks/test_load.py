@@ -52,14 +52,14 @@ def test_a_stream_that_lacks_endpoints_is_an_error(load: Load) -> None:
 
 def test_what_arrives_is_told_apart_by_its_number(server: XdsServerProcess, load: Load) -> None:
     load.open(STREAMS, NAMES)
-    load.track(2)
+    load.track(2, 102)
     api = Api(server)
-    for number in (101, 102):
+    for number in (101, 102, 103):
         load.expect()
         api.weigh(name(3), f"{host(3, 1)}:9", number)
         load.arrived()
     state = load.state()
-    assert [[number for number, _ in stream] for stream in state["arrived"]] == [[101, 102]] * 2
+    assert [[number for number, _ in stream] for stream in state["arrived"]] == [[102, 103]] * 2
     assert state["states"] == 1
 
 

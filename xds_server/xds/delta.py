@@ -35,7 +35,8 @@ class DeltaWatch(Watch):
                 self._owe_anew(set(self.cursor.names(self.type_url)))
                 self.must_answer = True
         named = subscribe - {"*"}
-        self.names |= named
+        if named:
+            self.own_names().update(named)
         if named and self.cursor is not None:
             self._owe_anew(named)
             self.asked |= named
@@ -44,7 +45,8 @@ class DeltaWatch(Watch):
         if "*" in unsubscribe:
             self.wildcard = False
         dropped = unsubscribe - {"*"}
-        self.names -= dropped
+        if dropped:
+            self.own_names().difference_update(dropped)
         if self.wildcard and dropped and self.cursor is not None:
             # Is it still part of the whole set, or gone? The client cannot know (D11).
             self._owe_anew(dropped)
@@ -73,6 +75,7 @@ class DeltaWatch(Watch):
 
     def _begin(self, group: Group, snapshot: Snapshot) -> Set[str]:
         held, self.held = self.held, {}
+        self.names = group.shared(self.names)
         unsettled = self.unsettled()
         if self.wildcard:
             if EVERYTHING in unsettled:
@@ -89,7 +92,7 @@ class DeltaWatch(Watch):
             self.doubtful = set(unsettled - held.keys())
             self.must_answer = not held
         # Nothing proves that a client still holds what it names (D19): always answered.
-        self.asked = self.names - self.gone.keys()
+        self.asked = set(self.names - self.gone.keys())
         self.owed |= self.asked
         return held.keys()
 

@@ -1,7 +1,7 @@
 """A group: the nodes that are served the same snapshot, and what they share. No I/O here."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from itertools import chain
 from typing import Final, NamedTuple
 
@@ -13,6 +13,11 @@ PAST: Final = 64
 """Versions of a full set that a group remembers. They share what did not change, and so cost what did."""
 MOST_CHANGED: Final = 10_000
 """Changes of single resources between them, beyond which the oldest go."""
+
+MANY_NAMES: Final = 100
+"""So many names in a subscription are worth sharing with the streams that have the same."""
+SHARED: Final = 16
+"""Different subscriptions of which a group remembers the names."""
 
 
 class _Past:
@@ -58,6 +63,7 @@ class Group:
         self._log = ChangeLog()
         self._bodies: dict[tuple[str, ...], bytes] = {}
         self._wholes: dict[str, Whole] = {}
+        self._subscriptions: dict[frozenset[str], frozenset[str]] = {}
 
     def publish(self, snapshot: Snapshot) -> None:
         """Make `snapshot` the current one."""
@@ -97,6 +103,18 @@ class Group:
         if (known := self._wholes.get(type_url)) is None:
             assert self.snapshot is not None
             known = self._wholes[type_url] = _whole(self.snapshot.resources(type_url))
+        return known
+
+    def shared(self, names: Set[str]) -> Set[str]:
+        """The same names, where there are many as one object for all streams: each Envoy names all its endpoints."""
+        if len(names) < MANY_NAMES:
+            return names
+        mine = frozenset(names)
+        if (known := self._subscriptions.pop(mine, None)) is None:
+            known = mine
+            while len(self._subscriptions) >= SHARED:
+                del self._subscriptions[next(iter(self._subscriptions))]
+        self._subscriptions[known] = known  # as the newest
         return known
 
     def body(self, key: tuple[str, ...], build: Callable[[], bytes]) -> bytes:
