@@ -11,12 +11,14 @@ from benchmarks.workloads.cold_start import cold_start
 from benchmarks.workloads.envoy import envoy
 from benchmarks.workloads.memory import memory_use
 from benchmarks.workloads.one_change import one_change
+from benchmarks.workloads.peer import peer
 from benchmarks.workloads.reconnect_storm import reconnect_storm
 from benchmarks.workloads.scoped import scoped
 
 Workload = Callable[[Size], Iterator[Row]]
 WORKLOADS: Final[Mapping[str, Workload]] = {
     "one-change": one_change,
+    "peer": peer,
     "envoy": envoy,
     "cold-start": cold_start,
     "churn": churn,

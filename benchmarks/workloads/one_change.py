@@ -5,12 +5,13 @@ concerns, and not on how many other upstreams there are.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from benchmarks.catalogue import host, name
 from benchmarks.figures import Row, median, milliseconds
-from benchmarks.load import LoadError
+from benchmarks.load import Load, LoadError
 from benchmarks.served import Served, catalogue, served, stored
 from benchmarks.sizes import Size
 from benchmarks.usage import Meter, peak_memory
@@ -54,23 +55,46 @@ def one_change(size: Size) -> Iterator[Row]:
 def measured(case: Served, upstreams: int, streams: int, variant: str, changes: int, *, apart: float = APART) -> Row:
     """One case. Raises LoadError where a stream did not get a change, or got more than that."""
     server, api, load = case
-    opened = load.open(streams, [name(number) for number in range(upstreams)], variant=variant)
     changed = upstreams // 2
-    answered, each, last, client, busy, wire, messages = [], [], [], [], [], 0, 0
-    meter = Meter(server)
+    answered = []
+
+    def change(weight: int) -> float:
+        written = api.weigh(name(changed), f"{host(changed, 0)}:9", weight)
+        answered.append(written.answered_at - written.asked_at)
+        return written.asked_at
+
+    row = spread(load, server.pid, upstreams, streams, variant, changes, change, apart=apart)
+    return replace(row, figures={**row.figures, "http_median_ms": 1000 * median(answered[WARMING:])})
+
+
+def spread(
+    load: Load,
+    pid: int,
+    upstreams: int,
+    streams: int,
+    variant: str,
+    changes: int,
+    change: Callable[[int], float],
+    *,
+    apart: float = APART,
+) -> Row:
+    """How changes of one upstream spread to all streams. `change`: gives its target a weight, and returns when it was asked to.
+    Raises LoadError."""
+    opened = load.open(streams, [name(number) for number in range(upstreams)], variant=variant)
+    each, last, client, busy, wire, messages = [], [], [], [], 0, 0
+    meter = Meter(pid)
     for number in range(-WARMING, changes):
         if number == 0:
             meter.read()
         load.expect()
-        written = api.weigh(name(changed), f"{host(changed, 0)}:9", 2 + WARMING + number)
+        asked = change(2 + WARMING + number)
         arrived = load.arrived()
         if len(arrived["resources"]) != 1 or arrived["messages"] != streams:
             raise LoadError(f"one change became {arrived['messages']} messages of {arrived['resources'][:5]}")
-        time.sleep(max(0.0, written.asked_at + apart - time.monotonic()))
+        time.sleep(max(0.0, asked + apart - time.monotonic()))
         if number < 0:
             continue
-        times = [at - written.asked_at for at in arrived["acknowledged_at"]]
-        answered.append(written.answered_at - written.asked_at)
+        times = [at - asked for at in arrived["acknowledged_at"]]
         each += times
         last.append(times[-1])
         client.append(arrived["cpu"])
@@ -84,10 +108,9 @@ def measured(case: Served, upstreams: int, streams: int, variant: str, changes: 
         {
             **milliseconds(last, "last_ack"),
             "any_ack_median_ms": 1000 * median(each),
-            "http_median_ms": 1000 * median(answered),
             "server_cpu_ms_per_change": 1000 * cpu / changes,
             "server_cpu_us_per_message": 1e6 * cpu / messages,
-            "server_peak_mib": peak_memory(server.pid) / 2**20,
+            "server_peak_mib": peak_memory(pid) / 2**20,
             "wire_bytes_per_message": wire / messages,
             "first_answer_s": opened["seconds"],
             "client_cpu_us_per_message": 1e6 * sum(client) / messages,
