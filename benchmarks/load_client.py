@@ -142,10 +142,10 @@ class LoadClient:
             stream.reset()
         before = sum(s.bytes_in for s in self._streams), sum(s.messages for s in self._streams)
         wanted = len(self._streams) if of is None else of
-        self._await(self._streams, lambda stream: stream.answers[ENDPOINTS] >= answers)
+        self._await(self._streams, lambda stream: stream.answers[ENDPOINTS] >= answers or bool(stream.problem))
         _say({})
         awaited = {*self._until(len(self._streams) - wanted, timeout)}
-        done = [stream for stream in self._streams if stream not in awaited]
+        done = [stream for stream in self._streams if stream not in awaited and not stream.problem]
         found = {(name, stream.versions.get(name, "")) for stream in done for name in stream.names}
         figures = self._figures(self._streams, cpu)
         return {

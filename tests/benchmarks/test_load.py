@@ -9,6 +9,9 @@ import pytest
 from benchmarks.catalogue import Api, host, name, upstream
 from benchmarks.load import Load, LoadError
 from benchmarks.served import Served
+from benchmarks.workloads.churn import RATE
+from benchmarks.workloads.churn import TARGETS as CHURN_TARGETS
+from benchmarks.workloads.churn import measured as churned
 from benchmarks.workloads.one_change import measured
 from xds_server.testing import XdsServerProcess
 
@@ -20,7 +23,7 @@ NAMES = [name(number) for number in range(UPSTREAMS)]
 def server() -> Iterator[XdsServerProcess]:
     with XdsServerProcess() as running:
         api = Api(running)
-        api.apply([upstream(number, 2) for number in range(UPSTREAMS)])
+        api.apply([upstream(number, CHURN_TARGETS) for number in range(UPSTREAMS)])
         api.close()
         yield running
 
@@ -38,6 +41,11 @@ def test_every_stream_acknowledges_every_change(server: XdsServerProcess, load: 
     assert not server.events("xds.rejected")
 
 
+def test_churn_loses_nothing(server: XdsServerProcess, load: Load) -> None:
+    row = churned(Served(server, Api(server), load), UPSTREAMS, STREAMS, 1, 1_000)
+    assert (row.figures["overtaken"] or 0.0) < RATE * STREAMS
+
+
 def test_a_change_that_does_not_arrive_is_an_error(load: Load) -> None:
     load.open(STREAMS, NAMES)
     load.expect(timeout=0.2)
@@ -52,14 +60,14 @@ def test_a_stream_that_lacks_endpoints_is_an_error(load: Load) -> None:
 
 def test_what_arrives_is_told_apart_by_its_number(server: XdsServerProcess, load: Load) -> None:
     load.open(STREAMS, NAMES)
-    load.track(2, 102)
+    load.track(2, 100_002)
     api = Api(server)
-    for number in (101, 102, 103):
+    for number in (100_001, 100_002, 100_003):
         load.expect()
         api.weigh(name(3), f"{host(3, 1)}:9", number)
         load.arrived()
     state = load.state()
-    assert [[number for number, _ in stream] for stream in state["arrived"]] == [[102, 103]] * 2
+    assert [[number for number, _ in stream] for stream in state["arrived"]] == [[100_002, 100_003]] * 2
     assert state["states"] == 1
 
 
