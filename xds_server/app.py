@@ -1,6 +1,7 @@
 """The composition root: wires the catalogue, its sources, delivery and the servers, runs them, and stops them in order."""
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -40,6 +41,8 @@ from xds_server.xds import AddressInUseError, Event, Limits
 
 NAMES = 10
 """Resource names that one line of the log shows."""
+MANY = 1_000
+"""Definitions in one change that are worth telling the garbage collector of."""
 
 log = structlog.get_logger("server")
 
@@ -82,6 +85,10 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
     async def deliver(delivery: Delivery) -> None:
         is_first = catalog.delivered < 0
         await publisher.apply(delivery.change, Commit(delivery.revision, None if is_first else delivery.committed))
+        if is_first or len(delivery.change.upstreams) >= MANY:
+            # It is there to stay, and nothing in it refers to itself. The collector looked through it for such now and then,
+            # and stopped everything for 0.3 to 0.9 s with 10,000 upstreams.
+            gc.freeze()
 
     async with AsyncExitStack() as opened, AsyncExitStack() as started, AsyncExitStack() as running:
         store = Store(settings.store)
@@ -97,7 +104,7 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
         has_tokens = bool(await access["--http-address"].tokens())
         if refused := refusal(settings, ports, tokens=has_tokens):
             raise NotAllowedError(refused)
-        await catalog.load()
+        await _load(catalog)
         if catalog.is_new:
             publisher.serve_unwritten()
         sharing = _sharing(store, publisher.fleet, settings)
@@ -126,6 +133,16 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
         if certificates is not None:
             work.append(certificates.run())
         await _until(stop, catalog.run(), follow(catalog), files.run(), upkeep, *work, _announce(catalog))
+
+
+async def _load(catalog: Catalog) -> None:
+    """Load it without looks for garbage in between, which take as long as the loading."""
+    gc.disable()
+    try:
+        await catalog.load()
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _warn_of_open(*addresses: str) -> None:

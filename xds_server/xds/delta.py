@@ -35,7 +35,8 @@ class DeltaWatch(Watch):
                 self._owe_anew(set(self.cursor.names(self.type_url)))
                 self.must_answer = True
         named = subscribe - {"*"}
-        self.names |= named
+        if named:
+            self.own_names().update(named)
         if named and self.cursor is not None:
             self._owe_anew(named)
             self.asked |= named
@@ -44,7 +45,8 @@ class DeltaWatch(Watch):
         if "*" in unsubscribe:
             self.wildcard = False
         dropped = unsubscribe - {"*"}
-        self.names -= dropped
+        if dropped:
+            self.own_names().difference_update(dropped)
         if self.wildcard and dropped and self.cursor is not None:
             # Is it still part of the whole set, or gone? The client cannot know (D11).
             self._owe_anew(dropped)
@@ -73,22 +75,24 @@ class DeltaWatch(Watch):
 
     def _begin(self, group: Group, snapshot: Snapshot) -> Set[str]:
         held, self.held = self.held, {}
+        self.names = group.shared(self.names)
         unsettled = self.unsettled()
         if self.wildcard:
             if EVERYTHING in unsettled:
                 unsettled = unsettled - {EVERYTHING} | {*snapshot.names(self.type_url)}
-            for name in snapshot.names(self.type_url):
-                resource = snapshot.get(self.type_url, name)
-                if resource is not None and (name in unsettled or held.get(name) != resource.version):
-                    self.owed.add(name)
-            for name in held.keys() | unsettled:
-                if snapshot.get(self.type_url, name) is None:
-                    self.gone[name] = _forgotten(self.type_url, name)
+            whole = group.whole(self.type_url)
+            if held:
+                versions = zip(whole.names, whole.versions, strict=True)
+                self.owed |= {name for name, version in versions if name in unsettled or held.get(name) != version}
+            else:
+                self.owed |= whole.all
+            for name in (held.keys() | unsettled) - whole.all:
+                self.gone[name] = _forgotten(self.type_url, name)
             self.inherited = bool(self.gone)
             self.doubtful = set(unsettled - held.keys())
             self.must_answer = not held
         # Nothing proves that a client still holds what it names (D19): always answered.
-        self.asked = self.names - self.gone.keys()
+        self.asked = set(self.names - self.gone.keys())
         self.owed |= self.asked
         return held.keys()
 
@@ -97,7 +101,7 @@ class DeltaWatch(Watch):
         assert snapshot is not None
         answer = self.must_answer
         taken = self.take(nonce)
-        present = tuple(sorted(name for name in taken if snapshot.get(self.type_url, name) is not None))
+        present = self._present(group, snapshot, taken)
         # Asked for and not there: denied at once, remembered, sent when it comes (D8).
         absent = taken.difference(present) | self._still_refused()
         if final:
@@ -106,6 +110,16 @@ class DeltaWatch(Watch):
             self.urgent = False
             return None
         return self._response(group, snapshot, nonce, present, tuple(sorted(absent)))
+
+    def _present(self, group: Group, snapshot: Snapshot, names: set[str]) -> tuple[str, ...]:
+        """Which of `names` there are, sorted."""
+        if self._is_whole(len(names), snapshot) and names == group.whole(self.type_url).all:
+            return group.whole(self.type_url).names
+        return tuple(sorted(name for name in names if snapshot.get(self.type_url, name) is not None))
+
+    def _is_whole(self, count: int, snapshot: Snapshot) -> bool:
+        """Whether so many may be all that there are, which are then worth knowing for every stream."""
+        return count > 1 and count == snapshot.count(self.type_url)
 
     def retire(self, group: Group, nonce: str) -> Response:
         assert group.snapshot is not None
@@ -120,12 +134,12 @@ class DeltaWatch(Watch):
     def _response(
         self, group: Group, snapshot: Snapshot, nonce: str, names: tuple[str, ...], removed: tuple[str, ...]
     ) -> Response:
-        resources = [resource for name in names if (resource := snapshot.get(self.type_url, name)) is not None]
-        whole = len(names) > 1 and len(names) == snapshot.count(self.type_url)
-        if whole:
-            frames = group.body(("delta", self.type_url), lambda: self._frames(resources))
+        if self._is_whole(len(names), snapshot) and names is group.whole(self.type_url).names:
+            versions = group.whole(self.type_url).versions
+            frames = group.body(("delta", self.type_url), lambda: self._frames(snapshot.resources(self.type_url)))
         else:
-            frames = self._frames(resources)
+            resources = [resource for name in names if (resource := snapshot.get(self.type_url, name)) is not None]
+            versions, frames = tuple(resource.version for resource in resources), self._frames(resources)
         version = snapshot.version(self.type_url)
         payload = b"".join(
             (
@@ -137,8 +151,12 @@ class DeltaWatch(Watch):
                 self.trailer,
             )
         )
-        versions = tuple(resource.version for resource in resources)
         return Response(self.type_url, nonce, version, names, removed, payload, versions)
+
+    def holds_whole(self, group: Group, response: Response) -> bool:
+        assert group.snapshot is not None
+        is_whole = self._is_whole(len(response.names), group.snapshot)
+        return is_whole and response.names is group.whole(self.type_url).names
 
     def _frames(self, resources: Iterable[Resource]) -> bytes:
         return b"".join(resource.delta_frame for resource in resources)

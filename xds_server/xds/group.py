@@ -1,17 +1,23 @@
 """A group: the nodes that are served the same snapshot, and what they share. No I/O here."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from xds_server.xds.ordering import FULL_SETS
+from xds_server.xds.resource import Resource
 from xds_server.xds.snapshot import ChangeLog, Difference, Snapshot, Touched
 
 PAST: Final = 64
 """Versions of a full set that a group remembers. They share what did not change, and so cost what did."""
 MOST_CHANGED: Final = 10_000
 """Changes of single resources between them, beyond which the oldest go."""
+
+MANY_NAMES: Final = 100
+"""So many names in a subscription are worth sharing with the streams that have the same."""
+SHARED: Final = 16
+"""Different subscriptions of which a group remembers the names."""
 
 
 class _Past:
@@ -35,6 +41,17 @@ class _Past:
         return next((snapshot for known, snapshot, _ in reversed(self._known) if known == version), None)
 
 
+class Whole(NamedTuple):
+    """All resources of a type, as each stream needs them that is sent all of them."""
+
+    all: frozenset[str]
+    names: tuple[str, ...]
+    """Sorted; `versions` are of these."""
+    versions: tuple[str, ...]
+    references: Mapping[str, tuple[str, ...]]
+    """What they refer to: names by type."""
+
+
 class Group:
     """Holds the current snapshot, the way to it, and the response bodies that its streams share."""
 
@@ -45,6 +62,8 @@ class Group:
         self._past = {type_url: _Past() for type_url in FULL_SETS}
         self._log = ChangeLog()
         self._bodies: dict[tuple[str, ...], bytes] = {}
+        self._wholes: dict[str, Whole] = {}
+        self._subscriptions: dict[frozenset[str], frozenset[str]] = {}
 
     def publish(self, snapshot: Snapshot) -> None:
         """Make `snapshot` the current one."""
@@ -52,6 +71,7 @@ class Group:
             past.add(snapshot, type_url)
         self._log.append(snapshot)
         self._bodies.clear()
+        self._wholes.clear()
         self.snapshot = snapshot
 
     def difference(self, type_url: str, old: Snapshot, new: Snapshot) -> Difference:
@@ -78,8 +98,37 @@ class Group:
             return self.snapshot
         return self._past[type_url].find(version)
 
+    def whole(self, type_url: str) -> Whole:
+        """Everything of a type in the current snapshot, found once for all streams. Only where there is a snapshot."""
+        if (known := self._wholes.get(type_url)) is None:
+            assert self.snapshot is not None
+            known = self._wholes[type_url] = _whole(self.snapshot.resources(type_url))
+        return known
+
+    def shared(self, names: Set[str]) -> Set[str]:
+        """The same names, where there are many as one object for all streams: each Envoy names all its endpoints."""
+        if len(names) < MANY_NAMES:
+            return names
+        mine = frozenset(names)
+        if (known := self._subscriptions.pop(mine, None)) is None:
+            known = mine
+            while len(self._subscriptions) >= SHARED:
+                del self._subscriptions[next(iter(self._subscriptions))]
+        self._subscriptions[known] = known  # as the newest
+        return known
+
     def body(self, key: tuple[str, ...], build: Callable[[], bytes]) -> bytes:
         """The bytes known by `key` under the current snapshot, built once for all streams."""
         if (known := self._bodies.get(key)) is None:
             known = self._bodies[key] = build()
         return known
+
+
+def _whole(resources: list[Resource]) -> Whole:
+    references: dict[str, list[str]] = {}
+    for resource in resources:
+        for type_url, name in resource.references:
+            references.setdefault(type_url, []).append(name)
+    names = tuple(resource.name for resource in resources)
+    versions = tuple(resource.version for resource in resources)
+    return Whole(frozenset(names), names, versions, {type_url: tuple(there) for type_url, there in references.items()})

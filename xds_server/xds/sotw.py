@@ -45,7 +45,7 @@ class SotwWatch(Watch):
         self._named |= bool(names)
         wildcard = "*" in names or (not self._named and self.type_url in LEGACY_WILDCARD)
         names = names - {"*"}
-        held = self.names
+        held = self.own_names()
         added, dropped = names - held, held - names
         if wildcard and not self.wildcard:
             added = added | {"*"}

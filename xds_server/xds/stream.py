@@ -315,14 +315,21 @@ class Stream(ABC, Generic[W]):
         assert self.group is not None
         snapshot = self.group.snapshot
         assert snapshot is not None
-        for name in response.names:
-            resource = watch.content(name)
-            for type_url, there in resource.references if resource is not None else ():
-                other = self._watches.get(type_url)
-                if other is None or other.cursor is None or not other.wants(there):
-                    continue
-                if snapshot.get(type_url, there) is not None:
-                    other.owe(there)
+        for type_url, there in self._references(watch, response):
+            other = self._watches.get(type_url)
+            if other is None or other.cursor is None or not other.wants(there):
+                continue
+            if snapshot.get(type_url, there) is not None:
+                other.owe(there)
+
+    def _references(self, watch: W, response: Response) -> Iterable[tuple[str, str]]:
+        """Types and names that what a response holds refers to."""
+        assert self.group is not None
+        if watch.holds_whole(self.group, response):
+            whole = self.group.whole(watch.type_url).references.items()
+            return ((type_url, there) for type_url, names in whole if type_url in self._watches for there in names)
+        held = (watch.content(name) for name in response.names)
+        return (reference for resource in held if resource is not None for reference in resource.references)
 
     # Telling
 

@@ -42,7 +42,8 @@ class Watch(ABC):
         self.unsettled: Callable[[], frozenset[str]] = frozenset
         """Names that the client may hold from earlier streams without saying so (D20)."""
         self.wildcard = False
-        self.names: set[str] = set()
+        self.names: Set[str] = set()
+        """Maybe shared with other streams: see `own_names`."""
         self.cursor: Snapshot | None = None
         """The snapshot that `owed` and `gone` lead to; None before the first answer."""
         self.resumed = False
@@ -85,6 +86,12 @@ class Watch(ABC):
         if not snapshot.is_unwritten:
             return False
         return self.claims if self.cursor is None else self.cursor.count(self.type_url) > 0
+
+    def own_names(self) -> set[str]:
+        """`names`, to be changed in place."""
+        if not isinstance(self.names, set):
+            self.names = set(self.names)
+        return self.names
 
     # What to send
 
@@ -235,6 +242,10 @@ class Watch(ABC):
     @abstractmethod
     def retire(self, group: Group, nonce: str) -> Response:
         """The response that takes away what is gone."""
+
+    def holds_whole(self, group: Group, response: Response) -> bool:
+        """Whether a response that was just made is known to hold what `group.whole` says, and nothing in its place."""
+        return False
 
     # Answers
 
