@@ -89,6 +89,20 @@ async def test_those_of_one_target_come_in_their_order(patch: Patches) -> None:
     assert patch.override(1) == {}
 
 
+async def test_beside_one_that_cannot_be_the_others_still_come_in_their_order(patch: Patches) -> None:
+    """What one change leaves makes the next one of the same target possible: it is not judged by what was before both."""
+    await patch(1, state="draining", drain_until="2100-01-01T00:00:00Z")
+    until = {"drain_until": None}
+    refused, cleared, last = await asyncio.gather(
+        patch(1, state="enabled"), patch(1, **until), patch(1, state="disabled"), return_exceptions=True
+    )
+    assert isinstance(refused, RefusedError), "a deadline has no meaning then"
+    assert isinstance(cleared, Outcome)
+    assert isinstance(last, Outcome), last
+    assert cleared.number == last.number
+    assert patch.override(1) == {"state": "disabled"}
+
+
 async def test_each_that_is_possible_but_not_all_together(patch: Patches) -> None:
     """Under round-robin weights that are not 0 must be equal: one at a time may come, and both when they are."""
     nobody = [{"host": host, "port": 80, "weight": 0} for host in HOSTS[:2]]

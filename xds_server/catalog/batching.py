@@ -6,6 +6,7 @@ more than there is to tell. A change that stands alone is committed at once.
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from xds_server.catalog.catalog import Catalog, Outcome
@@ -82,12 +83,15 @@ class Batches:
             _fail(batch[0], error)
             return
         possible = []
+        before = _Merged(self._catalog.contents)
         for each in batch:
             try:
-                self._catalog.plan(lambda contents, each=each: _merged(contents, [each]))  # type: ignore[misc]
+                wanted = before.wanted(each)
+                self._catalog.plan(lambda _, wanted=wanted: wanted)  # type: ignore[misc]
             except RefusedError as why:
                 _fail(each, why)
             else:
+                before.take(wanted)
                 possible.append(each)
             await asyncio.sleep(0)
         # Where each is possible but not all together, they come one by one.
@@ -110,24 +114,43 @@ def _batches(waiting: list[_Waiting]) -> Iterator[list[_Waiting]]:
         yield batch
 
 
-def _merged(contents: Contents, batch: list[_Waiting]) -> Proposal:
-    put: dict[Key, Put] = {}
-    remove: set[Key] = set()
-    expected: dict[Key, int] = {}
-    for each in batch:
+class _Merged:
+    """Changes one after another: each finds its record as those before it leave it."""
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+        self._put: dict[Key, Put] = {}
+        self._remove: set[Key] = set()
+        self._expected: dict[Key, int] = {}
+
+    def wanted(self, each: _Waiting) -> Proposal:
+        """What the next one wants. Raises a RefusedError."""
         before: Value | None = None
-        if each.key in put:
-            before = put[each.key].value
-        elif each.key not in remove and each.key in contents:
-            before = contents.records[each.key].value
-        wanted = each.edit(contents, before)
+        if each.key in self._put:
+            before = self._put[each.key].value
+        elif each.key not in self._remove and each.key in self._contents:
+            before = self._contents.records[each.key].value
+        return replace(each.edit(self._contents, before), expected=each.expected)
+
+    def take(self, wanted: Proposal) -> None:
+        """It is made."""
         for key in wanted.remove:
-            put.pop(key, None)
-        remove |= wanted.remove
-        remove -= wanted.put.keys()
-        put |= wanted.put
-        expected |= each.expected
-    return Proposal(batch[0].by, put, frozenset(remove), expected)
+            self._put.pop(key, None)
+        self._remove |= wanted.remove
+        self._remove -= wanted.put.keys()
+        self._put |= wanted.put
+        self._expected |= wanted.expected
+
+    def proposal(self, by: Attribution) -> Proposal:
+        """All of them together."""
+        return Proposal(by, self._put, frozenset(self._remove), self._expected)
+
+
+def _merged(contents: Contents, batch: list[_Waiting]) -> Proposal:
+    merged = _Merged(contents)
+    for each in batch:
+        merged.take(merged.wanted(each))
+    return merged.proposal(batch[0].by)
 
 
 def _succeed(waiting: _Waiting, outcome: Outcome) -> None:
