@@ -43,6 +43,8 @@ def test_the_demo_shares_and_follows_a_change_and_its_backends_cannot_make_one(
 ) -> None:
     with Composed(root / "deploy" / "compose.yaml", variables) as running:
         port = wait_until_served(running)
+        # A backend that is still starting refuses connections, and its share is retried at the others.
+        wait_until(lambda: send(port, HOST, 20).keys() == SHARES.keys(), 30, running.logs)
         assert_shares(send(port, HOST, 200), SHARES)
         api = Api(running.port("control-plane", 18080))
         revision = api.api("PATCH", "/v1/upstreams/hello/targets/10.89.7.11:8000", {"weight": 0})["revision"]
@@ -63,6 +65,7 @@ def test_two_control_planes_on_postgresql_go_on_as_one(
     file = root / "deploy" / "compose.postgresql.yaml"
     with Composed(file, {**variables, "POSTGRES_IMAGE": postgres_image}) as running:
         port = wait_until_served(running)
+        wait_until(lambda: send(port, HOST, 20).keys() == SHARES.keys(), 30, running.logs)
         assert_shares(send(port, HOST, 200), SHARES)
         with Load(port, HOST, rate=100) as load:
             running["control-plane-1"].kill()

@@ -1,7 +1,8 @@
-"""Tests of real processes and of time get a second try when they fail, and it is told.
+"""Tests that count traffic through Envoy get a second try when they fail, and it is told.
 
 One of thousands of them may fail because the machine stood still for a moment, which says nothing of the product. What fails
-twice is a failure. So is a stream that broke the rules of the protocol, and any failure among more than `MOST` in one run.
+twice is a failure. So is a stream that broke the rules of the protocol, and any failure among more than `MOST` in one run. Each is
+to be looked into: some were mistakes of the product.
 """
 
 from __future__ import annotations
@@ -11,14 +12,9 @@ from typing import Final
 
 import pytest
 
-ROOMS: Final = frozenset(
-    {
-        "cli", "containers", "deploy", "durability", "envoy", "fleet", "grpc_clients", "management", "replicas", "security",
-        "testing",
-    }
-)  # fmt: skip
-"""Directories of tests that start processes."""
-MOST: Final = 5
+ROOMS: Final = frozenset({"containers", "durability", "envoy", "grpc_clients"})
+"""Directories of tests that count traffic."""
+MOST: Final = 3
 """Second tries that one run may need."""
 BROKE_THE_RULES: Final = "broke the rules of the protocol"
 
