@@ -1,8 +1,8 @@
 """Tests that count traffic through Envoy get a second try when they fail, and it is told.
 
 One of thousands of them may fail because the machine stood still for a moment, which says nothing of the product. What fails
-twice is a failure. So is a stream that broke the rules of the protocol, and any failure among more than `MOST` in one run. Each is
-to be looked into: some were mistakes of the product.
+twice is a failure. So is a stream that broke the rules of the protocol, and any failure among more than `MOST` in one run. Each
+is to be looked into: it may be a mistake of the product all the same.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ async def test_P10_new_streams_wait_for_their_turn_and_too_many_are_refused() ->
         # 8 at once and 2 within the wait, and what else comes due while they are opened.
         assert ends.count("answered") >= 10
         refused = Counter(end for end in ends if end != "answered")
-        # A call that ends before its client has written to it is INTERNAL to that client now and then (1 of 5,000).
+        # Seen once on a busy machine, and not in 4,800 further calls: one that ended INTERNAL, for gRPC's own client it seems.
         assert refused.total() - refused[grpc.StatusCode.RESOURCE_EXHAUSTED] <= 2, refused
         assert refused
 
