@@ -1,5 +1,6 @@
 """What the whole suite shares: the recorder of every stream, and the closing line that says what this machine could not run."""
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -55,8 +56,14 @@ def _streams_keep_the_rules(_recorded: Path) -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    if exitstatus == pytest.ExitCode.OK and second_try.are_too_many(session.config):
+    if exitstatus == pytest.ExitCode.OK and (second_try.are_too_many(session.config) or _lacks_something(session)):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _lacks_something(session: pytest.Session) -> bool:
+    """Whether anything was skipped where nothing may be, as in `.ci/run`."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    return "NOTHING_SKIPPED" in os.environ and reporter is not None and bool(reporter.stats.get("skipped"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

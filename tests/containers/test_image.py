@@ -100,8 +100,8 @@ def test_holds_nothing_that_only_builds_or_tests(server_image: str, forbidden: s
 
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(
-    not (os.environ.get("CI") or os.environ.get("REPRODUCE")),
-    reason="it builds the image anew, from what is downloaded: REPRODUCE=1 has it done",
+    "NOTHING_SKIPPED" not in os.environ,
+    reason="it builds the image anew, from what is downloaded: NOTHING_SKIPPED=1 has it done",
 )
 def test_the_same_sources_give_the_same_layers(server_image: str, root: Path) -> None:
     """On the same base image. The image's own digest differs, as it says when it was made and of which revision."""

@@ -1,6 +1,7 @@
 """Two control planes on one PostgreSQL, and an Envoy that reaches both by one name: all in containers."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,11 @@ def replicas(
         yield one, other
 
 
+def has_the_envoy(replica: XdsServerContainer) -> bool:
+    """Whether an Envoy is connected to this very replica: all show all, but metrics are of what each does itself."""
+    return re.search(r"^xds_server_nodes\{.*\} 1\.0$", replica.api("GET", "/metrics"), re.MULTILINE) is not None
+
+
 def definition(backend: Backend) -> str:
     return f"upstreams: [{{name: payments, targets: [{{host: {backend.host}, port: {backend.port}}}]}}]"
 
@@ -76,12 +82,14 @@ def test_what_one_replica_is_told_the_other_serves_also_when_the_first_is_gone(
         one.apply(definition(a))
         envoy.wait_for_endpoints("payments", {a.address: "HEALTHY"})
         assert other.api("GET", "/v1/upstreams/payments")["targets"][0]["port"] == a.port
-        serving, spare = (one, other) if one.api("GET", "/v1/nodes")["nodes"] else (other, one)
+        assert [has_the_envoy(each) for each in replicas].count(True) == 1
+        serving, spare = (one, other) if has_the_envoy(one) else (other, one)
         with Load(envoy.static_port, "payments", rate=100) as load:
             load.wait_for(20)
             serving.kill()
             revision = spare.apply(definition(b))
             spare.wait_until_acknowledged(revision, timeout=60)
+            assert has_the_envoy(spare)
             load.wait_for(20)
             load.backends.clear()
             load.wait_for(50)

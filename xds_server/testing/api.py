@@ -85,8 +85,9 @@ class ManagementApi(ABC):
 
 
 def _reached(progress: Mapping[str, Any], share: float) -> bool:
-    affected: float = progress.get("affected", 0)
-    return bool(progress.get("published")) and progress["acknowledged"] * 100 >= affected * share
+    if not progress.get("published") or progress.get("awaited_replicas"):
+        return False  # not served yet, here or by another replica that lives
+    return bool(progress["acknowledged"] * 100 >= progress["affected"] * share)
 
 
 def _who(rejected: list[dict[str, Any]]) -> str:
