@@ -3,23 +3,12 @@
 import json
 from typing import Any
 
-import pytest
 from joined import JoinedFleet
-from scripted_client import Client, cluster, endpoints, web
+from scripted_client import Client, cluster, endpoints
 
 from xds_server.fleet import NodeStatus, Quarantined, TypeStatus
 from xds_server.fleet import nodes as nodes_module
 from xds_server.xds import CLUSTER, ENDPOINTS, ROUTES, Snapshot
-
-
-@pytest.fixture
-def fleet() -> JoinedFleet:
-    return JoinedFleet(*web("a", "b"))
-
-
-@pytest.fixture(params=[False, True], ids=["sotw", "delta"])
-def delta(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
 
 
 def node(fleet: JoinedFleet, node_id: str = "n") -> NodeStatus:

@@ -11,7 +11,7 @@ from typing import Any
 from scripted_client import Client
 
 from xds_server.fleet import Commit, Fleet
-from xds_server.xds import DiscoveryServer, Node, Resource, Snapshot
+from xds_server.xds import CLUSTER, ENDPOINTS, DiscoveryServer, Node, Resource, Snapshot
 from xds_server.xds.delta import DeltaStream
 from xds_server.xds.group import Group
 from xds_server.xds.sotw import SotwStream
@@ -79,6 +79,13 @@ class JoinedFleet:
         revision = next(self.revisions)
         with self.fleet.published(Commit(revision, self.now if committed_at is None else committed_at)):
             yield revision
+
+
+def up_to_date(fleet: JoinedFleet, node: str = "n", *, endpoints: tuple[str, ...] = ("a", "b"), **how: Any) -> Any:
+    """A client that holds all clusters and some endpoints, and acknowledged them."""
+    here = fleet.join(node, **how)
+    here.accept(*here.want(CLUSTER), *here.want(ENDPOINTS, *endpoints))
+    return here
 
 
 def measured(function: Any) -> float:

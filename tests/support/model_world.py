@@ -14,8 +14,9 @@ from typing import Any
 import model_awaited
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.service.runtime.v3 import rtds_pb2
-from model_client import FULL_SETS, TYPES, DeltaClient, Dislike, ModelClient, Profile, Refusal, SotwClient
+from model_client import FULL_SETS, TYPES, Dislike, ModelClient, Profile, Refusal, endpoints_of
 from model_judge import Judge
+from model_variants import DeltaClient, SotwClient
 from scripted_client import endpoints, listener, routes
 
 from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, RUNTIME, Resource, Snapshot
@@ -371,8 +372,6 @@ def check_held(client: ModelClient, side: Any, snapshot: Snapshot, ledger: Any, 
 
 def check_warm(client: ModelClient, snapshot: Snapshot) -> None:
     """S57, D13, B3: every cluster that was built anew got its endpoints after that."""
-    from model_client import endpoints_of
-
     assigned = client.sides[ENDPOINTS]
     for name in client.warming & client.sides[CLUSTER].held.keys():
         needed = endpoints_of(client.sides[CLUSTER].held[name])
