@@ -7,6 +7,8 @@ import pytest
 from joined import JoinedFleet, up_to_date
 from scripted_client import endpoints
 
+from xds_server.fleet import Commit
+
 
 async def waiting(fleet: JoinedFleet, revision: int, **how: Any) -> asyncio.Task[Any]:
     """A task that waits already."""
