@@ -6,6 +6,7 @@ from pathlib import Path
 
 from benchmarks.figures import Row, as_json, as_line, table
 from benchmarks.machine import machine
+from benchmarks.plots import draw
 from benchmarks.sizes import Size
 from benchmarks.workloads import WORKLOADS
 
@@ -19,6 +20,7 @@ def main() -> None:
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"default: all of {names}")
     parser.add_argument("--size", type=Size, choices=list(Size), default=Size.SHORT, help="default: short (minutes)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write everything for programs")
+    parser.add_argument("--plots", type=Path, metavar="DIRECTORY", help="where to draw cost against size, as SVG")
     asked = parser.parse_args()
     if unknown := set(asked.workloads) - WORKLOADS.keys():
         parser.error(f"no such workload: {', '.join(sorted(unknown))}; there are: {names}")
@@ -34,6 +36,8 @@ def main() -> None:
     print(table(rows))
     if asked.json is not None:
         asked.json.write_text(as_json(rows, about) + "\n", encoding="utf-8")
+    for path in draw(rows, asked.plots) if asked.plots is not None else ():
+        print(f"drawn: {path}")
 
 
 if __name__ == "__main__":
