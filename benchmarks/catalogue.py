@@ -4,9 +4,12 @@ import http.client
 import json
 import socket
 import time
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from xds_server.testing import XdsServerProcess
+
+AT_ONCE: Final = 10_000
+"""Upstreams that are written with one request."""
 
 
 def name(number: int) -> str:
@@ -42,9 +45,10 @@ class Api:
         self._http.connect()
         self._http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def apply(self, upstreams: list[dict[str, Any]]) -> Written:
-        """Define all of these."""
-        return self._send("POST", "/v1/apply", {"upstreams": upstreams})
+    def apply(self, upstreams: list[dict[str, Any]]) -> None:
+        """Define all of these, as many at once as a request may hold with ten targets each."""
+        for start in range(0, len(upstreams), AT_ONCE):
+            self._send("POST", "/v1/apply", {"upstreams": upstreams[start : start + AT_ONCE]})
 
     def weigh(self, upstream: str, target: str, weight: int) -> Written:
         """Change the weight of one target."""
