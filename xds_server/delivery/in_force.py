@@ -89,10 +89,9 @@ class InForce:
         """
         refused: dict[Key, str] = {}
         while True:
+            moving = wanted.keys() - refused.keys()
             found = {
-                key: problem
-                for key, definition in wanted.items()
-                if key not in refused and (problem := self._clash(key, definition, wanted.keys() - refused.keys()))
+                key: problem for key in wanted if key in moving and (problem := self._clash(key, wanted[key], moving))
             }
             if not found:
                 return refused
