@@ -117,6 +117,29 @@ async def test_P22_what_envoy_would_refuse_keeps_its_last_good_state_and_is_repo
     assert names(publisher.server.snapshot(EVERYONE.name), CLUSTER) == ["a", "ok"]
 
 
+async def test_what_claims_a_host_name_of_a_last_good_definition_waits_until_that_is_mended() -> None:
+    publisher = Publisher()
+    await publisher.apply(change(upstream("a", hostnames=["shop.example"]), upstream("b", hostnames=["old.example"])))
+    bad = {"connect_timeout": "0s"}
+    with (
+        capture_logs() as logs
+    ):  # a gives shop.example to b, and b gives old.example to c: but a cannot be served as it is now
+        await publisher.apply(
+            change(
+                upstream("a", envoy=bad),
+                upstream("b", hostnames=["shop.example"]),
+                upstream("c", hostnames=["old.example"]),
+                upstream("d", hostnames=["new.example"]),
+            )
+        )
+    assert names(publisher.server.snapshot(EVERYONE.name), CLUSTER) == ["a", "b", "d"]
+    refused = {log["name"]: log["problem"] for log in logs if log["event"] == "definition.refused"}
+    assert "'shop.example' is still answered by the last good definition of upstream 'a'" in refused["b"]
+    assert "'old.example' is still answered by the last good definition of upstream 'b'" in refused["c"]
+    await publisher.apply(change(upstream("a")))
+    assert names(publisher.server.snapshot(EVERYONE.name), CLUSTER) == ["a", "b", "c", "d"]
+
+
 async def test_a_mistake_of_ours_with_one_definition_does_not_touch_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     real = compiling.compile_upstream
 
