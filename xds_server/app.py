@@ -98,7 +98,9 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
         tokens = partial(catalog.call, StoredTokens(store.engine).tokens)
         ports = {"--http-address": settings.http_address, "--grpc-address": settings.grpc_address}
         access = {
-            option: Authenticator(tokens, Policy(settings.client_roles, open_to(settings, address)))
+            option: Authenticator(
+                tokens, Policy(settings.client_roles, open_to(settings, address), settings.allowed_hosts)
+            )
             for option, address in ports.items()
         }
         has_tokens = bool(await access["--http-address"].tokens())

@@ -49,9 +49,23 @@ def _role_of(value: str) -> tuple[str, Role]:
     return name, Role(role)
 
 
+def host_name(value: str) -> str:
+    """A name or address without a port, in lower case. Raises ValueError."""
+    host = value.strip("[]").lower()
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        if not host or set(host) & set(":/*[]@ "):
+            raise ValueError(
+                f"{value!r} is not the name of a host: write it without scheme, port and wildcards"
+            ) from None
+    return host
+
+
 ListenAddress = Annotated[str, AfterValidator(_address)]
 NodeName = Annotated[str, AfterValidator(check_node_name)]
 NameServer = Annotated[str, AfterValidator(name_server)]
+HostName = Annotated[str, AfterValidator(host_name)]
 
 
 class Settings(BaseSettings):
@@ -90,6 +104,9 @@ class Settings(BaseSettings):
     """Roles on the management API of client certificates: NAME=read, operate, write or admin; separated by commas."""
     insecure: bool = False
     """Listen on addresses that other machines reach without TLS, certificates and tokens: for networks that are trusted."""
+    allowed_hosts: Annotated[tuple[HostName, ...], NoDecode] = ()
+    """Names, besides localhost, by which requests without a token are sent to the API; separated by commas. Default: none, and
+    with --insecure any, also one that a web page had resolved to here."""
     dns_servers: Annotated[tuple[NameServer, ...], NoDecode] = ()
     """Name servers that are asked instead of this machine's: addresses with or without a port, separated by commas."""
     identifier: str = Field(default_factory=socket.gethostname)
@@ -105,7 +122,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least serious events that are logged."""
 
-    @field_validator("dns_servers", "node_names", mode="before")
+    @field_validator("allowed_hosts", "dns_servers", "node_names", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         return _parts(value) if isinstance(value, str) else value

@@ -48,6 +48,10 @@ def refusal(definitions: Path, *args: object, **environment: str) -> str:
             ["--client-roles", "ci=root"],
             "--client-roles: 'ci=root' is not NAME=ROLE, where the role is read, operate",
         ),
+        (
+            ["--allowed-hosts", "http://a"],
+            "--allowed-hosts: 'http://a' is not the name of a host: write it without scheme",
+        ),
         (["--node-names", "edge-1"], "--node-names: 'edge-1' holds neither {id} nor {cluster}"),
         (["--tls-cert", "/no.pem", "--tls-key", "/no.key"], "/no.pem cannot be read: No such file or directory"),
     ],
@@ -71,6 +75,21 @@ def test_other_machines_are_let_in_by_those_who_say_so(definitions: Path) -> Non
         (told,) = server.events("server.insecure")
         assert (told["address"], told["level"]) == ("0.0.0.0:0", "warning")
         assert told["detail"] == "who reaches it may be any node and change anything"
+
+
+def test_those_who_say_so_can_say_by_which_names(definitions: Path) -> None:
+    args = ["--insecure", "--allowed-hosts", "control-plane, Other"]
+    with XdsServerProcess(definitions, http_address="0.0.0.0:0", args=args) as server:
+        port = server.http_address.rpartition(":")[2]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
+            for host, status in (
+                ("127.0.0.1", 200),
+                ("control-plane:18080", 200),
+                ("other", 200),
+                ("evil.example", 403),
+            ):
+                assert http.get("/v1/nodes", headers={"Host": host}).status_code == status, host
+            assert http.get("/readyz", headers={"Host": "evil.example"}).status_code == 200, "probes say what they like"
 
 
 def test_options_come_from_the_environment(definitions: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Who is asking, and whether they may: every way in, and what is said to those who stay outside."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import pytest
 
@@ -110,6 +111,17 @@ def test_a_name_that_another_site_points_here_is_not_local(host: str) -> None:
     assert "by that name" in refused(Caller(host=host), status=403)
     assert who(Caller(host=host), policy=Policy(open_to="anyone")).name == "anyone"
     assert who(Caller(f"Bearer {TEXT}", host=host), TOKEN).name == "ci"
+
+
+@pytest.mark.parametrize("open_to", ["local", "anyone"])
+def test_only_names_that_are_told_lead_here_where_any_is(open_to: Literal["local", "anyone"]) -> None:
+    policy = Policy(open_to=open_to, hosts=("control-plane", "fd00::2"))
+    for host in ("control-plane", "Control-Plane:18080", "127.0.0.1:18080", "[fd00::2]:18080", "[fd00::2]", None):
+        assert who(Caller(host=host), policy=policy).name == open_to
+    for host in ("evil.example:18080", "control-plane.evil.example", "10.0.0.1", ""):
+        said = refused(Caller(host=host), policy=policy, status=403)
+        assert said.endswith("127.0.0.1 or [::1], or to control-plane, fd00::2, by that name")
+        assert who(Caller(f"Bearer {TEXT}", host=host), TOKEN, policy=policy).name == "ci"
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,7 @@ def serve(
     node_names: Annotated[str | None, _option("node_names")] = None,
     client_roles: Annotated[str | None, _option("client_roles")] = None,
     insecure: Annotated[bool | None, _option("insecure")] = None,
+    allowed_hosts: Annotated[str | None, _option("allowed_hosts")] = None,
     dns_servers: Annotated[str | None, _option("dns_servers")] = None,
     identifier: Annotated[str | None, _option("identifier")] = None,
     max_connection_age: Annotated[str | None, _option("max_connection_age")] = None,

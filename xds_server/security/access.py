@@ -75,6 +75,8 @@ class Policy:
     """Roles of client certificates, by DNS name or URI."""
     open_to: Literal["nobody", "local", "anyone"] = "nobody"
     """Who is let in as admin while no token exists and no certificate has a role."""
+    hosts: Collection[str] = ()
+    """By which names, besides those of loopback. None: where `anyone` is let in, by any; else by no further one."""
 
 
 def identify(caller: Caller, tokens: Collection[Token], policy: Policy, now: datetime) -> Identity:
@@ -128,6 +130,18 @@ def _refuse_other_sites(caller: Caller, policy: Policy) -> None:
     """Who needs no token is known by where they are, and a web page makes a browser there send what it likes."""
     if caller.origin is not None and urlsplit(caller.origin).netloc != caller.host:
         raise ForbiddenError("requests of another site's web page need a token")
-    if policy.open_to == "local" and caller.host is not None and not is_loopback(caller.host):
+    if caller.host is None or (policy.open_to == "anyone" and not policy.hosts):
+        return
+    if not is_loopback(caller.host) and _name_in(caller.host) not in policy.hosts:
         # A name that another site made to point here, by which its page may read what is answered.
-        raise ForbiddenError("requests without a token must be sent to localhost, 127.0.0.1 or [::1], by that name")
+        further = f", or to {', '.join(policy.hosts)}" if policy.hosts else ""
+        raise ForbiddenError(
+            f"requests without a token must be sent to localhost, 127.0.0.1 or [::1]{further}, by that name"
+        )
+
+
+def _name_in(host: str) -> str:
+    """Without the port, and without the brackets of an IPv6 address."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()
