@@ -67,13 +67,14 @@ def test_selectors_and_mounts_name_what_there_is(root: Path, file: str) -> None:
 def test_run_as_nobody_in_particular_and_write_nothing(root: Path, file: str) -> None:
     spec = pod(root, file)
     assert spec["automountServiceAccountToken"] is False
-    (ours,) = [each for each in [*spec["containers"], *spec.get("initContainers", [])] if each["name"] != "my-app"]
-    context = spec["securityContext"] | ours["securityContext"]
-    assert context["runAsNonRoot"]
-    assert context["runAsUser"] > 0
-    assert context["readOnlyRootFilesystem"]
-    assert not context["allowPrivilegeEscalation"]
-    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for each in [*spec["containers"], *spec.get("initContainers", [])]:
+        context = spec["securityContext"] | each["securityContext"]
+        assert context["runAsNonRoot"], each["name"]
+        assert each["name"] == "my-app" or context["runAsUser"] > 0, each["name"]
+        assert context["readOnlyRootFilesystem"], each["name"]
+        assert not context["allowPrivilegeEscalation"], each["name"]
+        assert context["capabilities"] == {"drop": ["ALL"]}, each["name"]
 
 
 FILES_OF_ENVOY = {

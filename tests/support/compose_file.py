@@ -1,16 +1,18 @@
 """Starts what a compose file says, through the Docker API: as `docker compose up` does, where there is none.
 
 It knows the fields that our files use, and refuses any other, so that nothing of a file is passed over in silence. Ports are
-published where the file says, but under free numbers.
+published where the file says, but under free numbers; a subnet that another test has at the moment is another one, in the files
+that are mounted as well.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
+import random
 import re
+import tempfile
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,7 +27,7 @@ SECOND = 1_000_000_000
 _VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 _FIELDS = {
     "image", "build", "command", "entrypoint", "environment", "volumes", "networks", "ports", "depends_on", "healthcheck",
-    "user", "read_only", "cap_drop", "security_opt", "restart",
+    "user", "read_only", "tmpfs", "cap_drop", "security_opt", "restart",
 }  # fmt: skip
 
 
@@ -57,6 +59,8 @@ class Composed:
         self._containers: dict[str, Container] = {}
         self._networks: dict[str, Any] = {}
         self._volumes: dict[str, Any] = {}
+        self._moved = ("", "")
+        self._copies = tempfile.TemporaryDirectory(prefix="xds-server-compose-")
 
     def __getitem__(self, service: str) -> Container:
         self._containers[service].reload()
@@ -67,6 +71,10 @@ class Composed:
         (published,) = self[service].ports[f"{port}/tcp"]
         assert published["HostIp"] == "127.0.0.1"
         return int(published["HostPort"])
+
+    def here(self, text: str) -> str:
+        """The addresses of the file, as they are here."""
+        return text.replace(*self._moved) if self._moved[0] else text
 
     def logs(self) -> str:
         return "\n".join(f"{name}: {each.logs().decode()}" for name, each in self._containers.items())
@@ -90,25 +98,28 @@ class Composed:
         for made in (*self._networks.values(), *self._volumes.values()):
             made.remove()
         self._docker.close()
+        self._copies.cleanup()
 
     def _network(self, name: str, network: dict[str, Any]) -> Any:
         from docker.errors import APIError
         from docker.types import IPAMConfig, IPAMPool
 
         assert network.keys() <= {"ipam", "internal"}
-        pools = [IPAMPool(subnet=each["subnet"]) for each in network.get("ipam", {}).get("config", [])]
-        ipam = IPAMConfig(pool_configs=pools) if pools else None
-        made: list[Any] = []
-
-        def create() -> bool:
-            # Another test may have the same subnet at the moment.
-            with contextlib.suppress(APIError):
-                internal = network.get("internal", False)
-                made.append(self._docker.networks.create(self._prefix + name, ipam=ipam, internal=internal))
-            return bool(made)
-
-        wait_until(create, 100, lambda: f"network {name}, whose subnet is taken")
-        return made[0]
+        create = partial(self._docker.networks.create, self._prefix + name, internal=network.get("internal", False))
+        if "ipam" not in network:
+            return create()
+        (pool,) = network["ipam"]["config"]
+        wanted, others = pool["subnet"].removesuffix("0/24"), random.sample(range(256), 256)
+        for prefix in (wanted, *(f"10.89.{number}." for number in others)):
+            try:
+                made = create(ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=f"{prefix}0/24")]))
+            except APIError as error:
+                if "overlap" not in str(error):
+                    raise
+            else:
+                self._moved = (wanted, prefix)
+                return made
+        raise AssertionError("every subnet is taken")
 
     def _start(self, name: str, service: dict[str, Any]) -> None:
         assert service.keys() <= _FIELDS, service.keys() - _FIELDS
@@ -128,6 +139,7 @@ class Composed:
             healthcheck=_healthcheck(service.get("healthcheck")),
             user=service.get("user"),
             read_only=service.get("read_only", False),
+            tmpfs=dict.fromkeys(service.get("tmpfs", []), ""),
             cap_drop=service.get("cap_drop"),
             security_opt=service.get("security_opt"),
             restart_policy={"Name": service["restart"]},
@@ -137,15 +149,24 @@ class Composed:
         self._networks[next(iter(networks))].disconnect(container)
         for network, options in networks.items():
             aliases = [name, *options.get("aliases", [])]
-            address = options.get("ipv4_address")
+            address = self.here(options["ipv4_address"]) if "ipv4_address" in options else None
             self._networks[network].connect(container, aliases=aliases, ipv4_address=address)
         container.start()
 
     def _volume(self, volume: str) -> str:
         source, _, rest = volume.partition(":")
-        if source.startswith("."):
-            return f"{os.path.normpath(self._directory / source)}:{rest}"
-        return f"{self._volumes[source].name}:{rest}"
+        return f"{self._copied(source) if source.startswith('.') else self._volumes[source].name}:{rest}"
+
+    def _copied(self, source: str) -> Path:
+        """A file or directory beside the compose file, with addresses as they are here."""
+        copy = Path(self._copies.name, uuid.uuid4().hex)
+        if not (original := self._directory / source).is_dir():
+            copy.write_text(self.here(original.read_text()))
+            return copy
+        copy.mkdir()
+        for file in original.iterdir():
+            (copy / file.name).write_text(self.here(file.read_text()))
+        return copy
 
     def _is_healthy(self, service: str) -> bool:
         return bool(self[service].attrs["State"]["Health"]["Status"] == "healthy")
