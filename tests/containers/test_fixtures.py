@@ -3,9 +3,13 @@
 import os
 import subprocess
 import sys
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from xds_server import __version__
 
 ALL_OF_IT = """
 from xds_server.testing import EnvoyContainer, XdsServerContainer
@@ -27,7 +31,8 @@ def passed(directory: Path, mode: str, images: dict[str, str]) -> str:
     """What pytest says of the tests in a directory."""
     (directory / "pytest.ini").write_text(f"[pytest]\nxds_server_mode = {mode}\n")
     command = [sys.executable, "-m", "pytest", "-q", "-c", "pytest.ini", *(f"-pno:{name}" for name in NOT_NEEDED)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, env={**os.environ, **images})
+    environment = {**os.environ, **images}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, env=environment, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -35,7 +40,28 @@ def passed(directory: Path, mode: str, images: dict[str, str]) -> str:
 def test_the_example_runs_by_containers(root: Path, tmp_path: Path, images: dict[str, str]) -> None:
     example = (root / "examples" / "test_my_service.py").read_text()
     (tmp_path / "test_example.py").write_text(f"{example}\n{ALL_OF_IT}")
-    assert "3 passed" in passed(tmp_path, "container", images)
+    told = passed(tmp_path, "container", images)
+    assert "3 passed" in told
+    assert told.count("xds-server: the fixtures ran containers\n") == 1
+    assert "is installed" not in told, "the image is of this version"
+
+
+@pytest.fixture
+def other_version(server_image: str) -> Iterator[str]:
+    """The image, with another version in its label."""
+    name = f"{server_image}-{uuid.uuid4().hex[:8]}"
+    made = subprocess.check_output(["docker", "create", server_image], text=True).strip()
+    label = "LABEL org.opencontainers.image.version=0.0.9"
+    subprocess.run(["docker", "commit", "--change", label, made, name], check=True, capture_output=True)
+    subprocess.run(["docker", "rm", "--volumes", made], check=True, capture_output=True)
+    yield name
+    subprocess.run(["docker", "rmi", name], check=True, capture_output=True)
+
+
+def test_an_image_of_another_version_is_told(tmp_path: Path, images: dict[str, str], other_version: str) -> None:
+    (tmp_path / "test_it.py").write_text("def test_it(xds_server): pass\ndef test_again(xds_server): pass")
+    told = passed(tmp_path, "container", {**images, "XDS_SERVER_IMAGE": other_version})
+    assert told.count(f"xds-server: the image {other_version} has version 0.0.9, and {__version__} is installed") == 1
 
 
 def test_containers_are_chosen_where_the_engine_has_both_images(tmp_path: Path, images: dict[str, str]) -> None:

@@ -36,6 +36,16 @@ def test_the_example_runs_by_processes(root: Path, tmp_path: Path) -> None:
     code, output = run_pytest(config, root / "examples" / "test_my_service.py", directory=tmp_path)
     assert code == 0, output
     assert "2 passed" in output
+    assert output.count("xds-server: the fixtures ran processes\n") == 1
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_how_things_run_is_told_once_by_workers_too(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "test_mode.py").write_text("def test_a(xds_server_mode): pass\ndef test_b(xds_server_mode): pass")
+    config = ini(tmp_path, "xds_server_mode = process")
+    code, output = run_pytest(config, "-n", workers, "test_mode.py", directory=tmp_path)
+    assert code == 0, output
+    assert output.count("xds-server: the fixtures ran processes\n") == 1
 
 
 def test_a_suite_without_these_fixtures_imports_nothing_for_them(tmp_path: Path) -> None:
@@ -43,6 +53,7 @@ def test_a_suite_without_these_fixtures_imports_nothing_for_them(tmp_path: Path)
     others = ["schemathesis", "hypothesispytest", "asyncio", "xdist", "timeout", "anyio"]
     code, output = run_pytest(*(f"-pno:{name}" for name in others), tmp_path / "test_light.py", directory=tmp_path)
     assert code == 0, output
+    assert "xds-server:" not in output
 
 
 def test_a_mode_that_does_not_exist_is_told(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -22,6 +22,10 @@ Mode = Literal["process", "container"]
 OPTION = "xds_server_mode"
 NODE = "test-envoy"
 LISTENER = 10000
+TOLD = "xds_server_told"
+
+_told = pytest.StashKey[list[str]]()
+"""Lines for the end of the run, each once."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,6 +37,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist hands over what is to be told."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output[TOLD] = session.config.stash.get(_told, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """And who started it takes it."""
+    for line in getattr(node, "workeroutput", {}).get(TOLD, []):
+        _tell(node.config, line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """How things ran, where a test asked for a fixture."""
+    for line in config.stash.get(_told, []):
+        terminalreporter.write_line(f"xds-server: {line}")
+
+
 @pytest.fixture(scope="session")
 def xds_server_mode(request: pytest.FixtureRequest) -> Mode:
     """How the other fixtures run things: "process" or "container". The ini option of the same name decides.
@@ -41,11 +64,13 @@ def xds_server_mode(request: pytest.FixtureRequest) -> Mode:
     `XDS_SERVER_ENVOY_IMAGE`), and processes elsewhere, so that no test waits for an image to be pulled.
     """
     wanted = str(request.config.getini(OPTION))
-    if wanted == "auto":
-        return "container" if _has_images() else "process"
-    if wanted not in ("process", "container"):
+    if wanted not in ("auto", "process", "container"):
         raise pytest.UsageError(f"{OPTION} = {wanted}: write auto, process or container")
-    return "container" if wanted == "container" else "process"
+    if wanted == "container" or (wanted == "auto" and _has_images()):
+        _tell(request.config, "the fixtures ran containers")
+        return "container"
+    _tell(request.config, "the fixtures ran processes")
+    return "process"
 
 
 @pytest.fixture
@@ -53,6 +78,7 @@ def xds_server(
     xds_server_mode: Mode, request: pytest.FixtureRequest
 ) -> Iterator[XdsServerProcess | XdsServerContainer]:
     """A control plane that knows nothing yet: give it definitions with `xds_server.apply`."""
+    from xds_server import __version__
     from xds_server.testing import XdsServerContainer, XdsServerProcess
 
     if xds_server_mode == "process":
@@ -60,6 +86,8 @@ def xds_server(
             yield server
     else:
         with XdsServerContainer(network=request.getfixturevalue("_xds_network")) as container:
+            if container.version != __version__:
+                _tell(request.config, _differs(container))
             yield container
 
 
@@ -100,6 +128,20 @@ def _xds_network() -> Iterator[Network]:
 
     with Network() as network:
         yield network
+
+
+def _tell(config: pytest.Config, line: str) -> None:
+    lines = config.stash.setdefault(_told, [])
+    if line not in lines:
+        lines.append(line)
+
+
+def _differs(container: XdsServerContainer) -> str:
+    from xds_server import __version__
+    from xds_server.testing.server_container import SERVER_IMAGE_VARIABLE
+
+    held = f"version {container.version}" if container.version else "no version"
+    return f"the image {container.image} has {held}, and {__version__} is installed: see {SERVER_IMAGE_VARIABLE}"
 
 
 def _host(mode: Mode) -> str:

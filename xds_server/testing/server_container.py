@@ -16,6 +16,8 @@ SERVER_IMAGE_VARIABLE: Final = "XDS_SERVER_IMAGE"
 DEFAULT_SERVER_IMAGE: Final = "xds-server"
 """What `docker build -f deploy/Dockerfile -t xds-server .` makes."""
 
+VERSION_LABEL: Final = "org.opencontainers.image.version"
+
 XDS_PORT: Final = 18000
 HTTP_PORT: Final = 18080
 GRPC_PORT: Final = 18081
@@ -36,7 +38,8 @@ class XdsServerContainer(RunningContainer, ManagementApi):
     which `kill` and `restart` leave alone. `network` is a testcontainers network, on which others reach it as `alias`.
 
     It is told to be `--insecure`: whoever is on its network may change everything. On this machine its ports are on
-    127.0.0.1 alone. Needs `pip install 'xds-server[testing]'` and a Docker engine.
+    127.0.0.1 alone, and its API answers to names of loopback and to `alias` (`--allowed-hosts`). Needs `pip install
+    'xds-server[testing]'` and a Docker engine.
     """
 
     def __init__(
@@ -51,7 +54,8 @@ class XdsServerContainer(RunningContainer, ManagementApi):
     ) -> None:
         """`timeout`: seconds that it may take until it serves definitions, once its container runs."""
         self._files = {f"{_DEFINITIONS}/{name}": content for name, content in _read(definitions).items()}
-        self._image = image or os.environ.get(SERVER_IMAGE_VARIABLE) or DEFAULT_SERVER_IMAGE
+        self.image = image or os.environ.get(SERVER_IMAGE_VARIABLE) or DEFAULT_SERVER_IMAGE
+        """Its name."""
         self._args = tuple(args)
         self._environment = {"XDS_SERVER_STORE": store} if store else {}
         self._network, self._alias = network, alias
@@ -72,6 +76,12 @@ class XdsServerContainer(RunningContainer, ManagementApi):
         """Where the API over gRPC is, as seen from this machine: host:port."""
         return f"127.0.0.1:{self.port(GRPC_PORT)}"
 
+    @property
+    def version(self) -> str | None:
+        """Of xds-server in the image, as its label says; None without one. Raises RuntimeError when it is not running."""
+        version: str | None = self._container().labels.get(VERSION_LABEL)
+        return version
+
     def wait_until_ready(self, timeout: float = 60) -> None:
         """Wait until it serves definitions. Raises TimeoutError, and RuntimeError with its log when it ended."""
 
@@ -89,11 +99,11 @@ class XdsServerContainer(RunningContainer, ManagementApi):
         wait_until(ready, timeout, lambda: f"xds-server to be ready:\n{log_end(self.log)}")
 
     def _recipe(self) -> Recipe:
-        command = ["serve", "--insecure", "--log-format", "json"]
+        command = ["serve", "--insecure", "--allowed-hosts", self._alias, "--log-format", "json"]
         if self._files:
             command += ["--definitions", _DEFINITIONS]
         return Recipe(
-            image=self._image,
+            image=self.image,
             command=[*command, *self._args],
             ports=(XDS_PORT, HTTP_PORT, GRPC_PORT),
             files=self._files,
