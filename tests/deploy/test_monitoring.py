@@ -15,6 +15,8 @@ pytestmark = pytest.mark.envoy
 OF_PROMETHEUS = {"job", "instance", "le", "quantile"}
 """Labels that it adds itself, or that histograms always have."""
 _SERIES = re.compile(r"\b(xds_server_\w+)(?:\{([^}]*)\})?")
+_CHOICE = re.compile(r"label_values\((xds_server_\w+), ?(\w+)\)")
+_VARIABLE = re.compile(r"\$\{?(\w+)")
 _GROUPED = re.compile(r"\b(?:by|without)\s*\(([^)]*)\)")
 
 
@@ -50,6 +52,11 @@ def queries(root: Path) -> list[str]:
     return [target["expr"] for panel in dashboard(root)["panels"] for target in panel["targets"]]
 
 
+def choices(root: Path) -> list[dict[str, Any]]:
+    """The dashboard's variables whose values Prometheus is asked for."""
+    return [each for each in dashboard(root)["templating"]["list"] if each["type"] == "query"]
+
+
 def test_every_alert_asks_for_what_is_exported(root: Path, exported: dict[str, set[str]]) -> None:
     for rule in rules(root):
         if rule["alert"] != "XdsServerDown":  # of `up`, which is Prometheus' own
@@ -62,6 +69,23 @@ def test_every_query_of_the_dashboard_asks_for_what_is_exported(root: Path, expo
     for query in queries(root):
         assert _SERIES.search(query), query
         assert list(complaints(query, exported)) == [], query
+
+
+def test_every_choice_of_the_dashboard_is_of_what_is_exported(root: Path, exported: dict[str, set[str]]) -> None:
+    """Of a series that every control plane has, and a label that it or Prometheus gives."""
+    assert choices(root)
+    for choice in choices(root):
+        asked = _CHOICE.fullmatch(choice["query"]["query"])
+        assert asked is not None, choice
+        series, label = asked.groups()
+        assert list(complaints(f"sum by ({label}) ({series})", exported)) == [], choice["name"]
+
+
+def test_every_variable_of_the_dashboard_is_defined_and_used(root: Path) -> None:
+    loaded = dashboard(root)
+    defined = {each["name"] for each in loaded["templating"]["list"]}
+    used = set(_VARIABLE.findall(json.dumps(loaded)))
+    assert {name for name in used if not name.startswith("__")} == defined
 
 
 def test_what_is_not_exported_is_found(exported: dict[str, set[str]]) -> None:
