@@ -72,15 +72,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, value in report.user_properties:
             if name == "measured":
                 terminalreporter.write_line(f"Measured: {value}")
-    if containers := [
+    containers = [
         report
         for reports in terminalreporter.stats.values()
         for report in reports
-        if getattr(report, "nodeid", "").startswith("tests/containers/")
-        and getattr(report, "outcome", "skipped") != "skipped"
-    ]:
-        seconds, tests = sum(report.duration for report in containers), {report.nodeid for report in containers}
-        terminalreporter.write_line(f"Measured: the {len(tests)} tests with containers took {seconds:.0f} s")
+        if isinstance(report, pytest.TestReport) and report.nodeid.startswith("tests/containers/")
+    ]
+    if ran := {report.nodeid for report in containers if report.failed or (report.when == "call" and report.passed)}:
+        seconds = sum(report.duration for report in containers if report.nodeid in ran)
+        terminalreporter.write_line(f"Measured: the {len(ran)} tests with containers took {seconds:.0f} s")
     skipped: Counter[str] = Counter()
     for report in terminalreporter.stats.get("skipped", []):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)

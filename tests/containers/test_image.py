@@ -4,14 +4,18 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import Authority
 
 from xds_server.testing.waiting import wait_until
+
+MOST = 150
+"""Megabytes that the image may add to its base."""
 
 
 def docker(*arguments: str) -> str:
@@ -35,15 +39,27 @@ def inspected(kind: str, name: str) -> Any:
     return json.loads(docker(kind, "inspect", name))[0]
 
 
+def size_of(image: str) -> int:
+    return int(inspected("image", image)["Size"])
+
+
+def base_image(root: Path) -> str:
+    """What the image was built on."""
+    return subprocess.check_output([root / ".ci" / "python-image"], text=True).strip()
+
+
 def health(name: str) -> dict[str, Any]:
     found: dict[str, Any] = inspected("container", name)["State"]["Health"]
     return found
 
 
-def test_runs_as_nobody_in_particular_and_writes_its_store_alone(server_image: str) -> None:
-    with container("--health-interval", "0.5s", server_image, "serve", "--insecure") as name:
+@pytest.mark.parametrize(("user", "options"), [("65532", []), ("12345", ["--user", "12345"])], ids=["own", "any other"])
+def test_runs_as_nobody_in_particular_and_writes_its_store_alone(
+    server_image: str, user: str, options: list[str]
+) -> None:
+    with container("--health-interval", "0.5s", *options, server_image, "serve", "--insecure") as name:
         wait_until(lambda: health(name)["Status"] == "healthy", 40, lambda: str(health(name)))
-        assert docker("exec", name, "id", "-u").strip() == "65532"
+        assert docker("exec", name, "id", "-u").strip() == user
         assert docker("exec", name, "ls", "/var/lib/xds-server").split()[0] == "store.db"
         assert not docker("diff", name).strip(), "nothing else was written"
         definition = "upstreams: [{name: wiki, targets: [{host: 10.0.0.1, port: 80}]}]"
@@ -63,6 +79,20 @@ def test_does_not_listen_to_everybody_unless_told_to(server_image: str) -> None:
         told = subprocess.run(["docker", "logs", name], capture_output=True, text=True).stderr
         assert "give --tls-cert, --tls-key and --tls-client-ca" in told
         assert "Traceback" not in told
+
+
+def test_is_healthy_over_tls_too(server_image: str, tmp_path: Path) -> None:
+    """By a certificate that names others' way to it."""
+    pair, envoys = Authority().issue(tmp_path / "server", "xds-server"), Authority().write(tmp_path / "ca.pem")
+    options = ["--health-interval", "0.5s"]
+    for variable, file in (("CERT", pair.cert), ("KEY", pair.key), ("CLIENT_CA", envoys)):
+        file.chmod(0o644)
+        options += ["--volume", f"{file}:/tls/{file.name}:ro", "--env", f"XDS_SERVER_TLS_{variable}=/tls/{file.name}"]
+    with container(*options, server_image) as name:
+        wait_until(lambda: health(name)["Status"] == "healthy", 40, lambda: str(health(name)))
+        plain = "import urllib.request as u; u.urlopen('http://127.0.0.1:18080/readyz', timeout=5)"
+        asked = subprocess.run(["docker", "exec", name, "python", "-c", plain], capture_output=True, text=True)
+        assert asked.returncode != 0, "it speaks TLS alone"
 
 
 def test_is_unhealthy_while_it_serves_no_definitions(server_image: str) -> None:
@@ -98,6 +128,15 @@ def test_holds_nothing_that_only_builds_or_tests(server_image: str, forbidden: s
     assert forbidden not in docker("run", "--rm", "--entrypoint", "ls", server_image, "/opt/xds-server/bin").split()
 
 
+def test_is_not_larger_than_need_be(
+    server_image: str, root: Path, record_property: Callable[[str, object], None]
+) -> None:
+    base = base_image(root)
+    whole, ours = (size // 1_000_000 for size in (size_of(server_image), size_of(server_image) - size_of(base)))
+    record_property("measured", f"the image has {whole} MB, of which {ours} MB are beside its base, {base}")
+    assert 50 < ours < MOST
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(
     "NOTHING_SKIPPED" not in os.environ,
@@ -105,8 +144,8 @@ def test_holds_nothing_that_only_builds_or_tests(server_image: str, forbidden: s
 )
 def test_the_same_sources_give_the_same_layers(server_image: str, root: Path) -> None:
     """On the same base image. The image's own digest differs, as it says when it was made and of which revision."""
-    base = subprocess.check_output([root / ".ci" / "python-image"], text=True).strip()
-    again = f"{server_image.partition(':')[0]}:again"
+    base = base_image(root)
+    again = f"{server_image}-again"
     build = ["build", "--no-cache", "--network", "host", "--file", "deploy/Dockerfile", "--tag", again]
     subprocess.run([root / ".ci" / "docker", *build, "--build-arg", f"PYTHON_IMAGE={base}", "."], check=True, cwd=root)
     try:
