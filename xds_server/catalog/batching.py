@@ -156,7 +156,8 @@ def _merged(contents: Contents, batch: list[_Waiting]) -> Proposal:
 def _succeed(waiting: _Waiting, outcome: Outcome) -> None:
     """Tell each what became of its own change: many others may have come with it."""
     if not waiting.done.done():
-        mine = {key: change for key, change in outcome.changes.items() if key == waiting.key}
+        change = outcome.changes.get(waiting.key)
+        mine = {waiting.key: change} if change is not None else {}
         waiting.done.set_result(outcome._replace(revision=outcome.revision if mine else None, changes=mine))
 
 

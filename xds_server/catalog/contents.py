@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeVar
 
 from xds_server.catalog.changes import Change as Delivered
-from xds_server.catalog.overrides import TargetOverride, overridden, split_name
+from xds_server.catalog.overrides import Laid, TargetOverride, lay, split_name
 from xds_server.catalog.store.engine import StoreError
 from xds_server.catalog.store.records import API, GATEWAY, OVERRIDE, UPSTREAM, Changes, Entry, Held, Key
 from xds_server.upstreams.model import Gateway, Placed, Upstream
+from xds_server.upstreams.recent import Recent
 
 D = TypeVar("D", Upstream, Gateway)
 Value = Upstream | Gateway | TargetOverride
@@ -79,6 +80,7 @@ class Contents:
         """Upstreams -> names of overrides of their targets."""
         self._expiring: dict[str, datetime] = {}
         """Names of overrides that expire, and when."""
+        self._laid: Recent[Laid] = Recent()
 
     def __contains__(self, key: Key) -> bool:
         return key in self.records
@@ -157,7 +159,11 @@ class Contents:
         record = self.records.get((UPSTREAM, name))
         if record is None or not isinstance(record.value, Upstream):
             return None
-        return placed(record.held.entry, overridden(record.value, self.overrides(name)))
+        if not (overrides := self.overrides(name)):
+            return placed(record.held.entry, record.value)
+        laid = lay(record.value, overrides, self._laid.get(name))
+        self._laid.put(name, laid, len(laid.whole.targets))
+        return placed(record.held.entry, laid.whole)
 
     def _gateway(self, name: str) -> Placed[Gateway] | None:
         record = self.records.get((GATEWAY, name))

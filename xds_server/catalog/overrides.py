@@ -1,11 +1,20 @@
 """What operators lay over single targets: records of their own, which survive every edit of the definition below. Pure."""
 
 from collections.abc import Mapping
-from typing import Self
+from operator import is_
+from typing import NamedTuple, Self
 
 from pydantic import model_validator
 
-from xds_server.upstreams.model import Definition, Problem, Target, Upstream, contradictions, reject
+from xds_server.upstreams.model import (
+    EQUAL_SHARES,
+    Definition,
+    Problem,
+    Target,
+    Upstream,
+    reject,
+    weight_contradictions,
+)
 from xds_server.upstreams.model.scalars import Instant, Weight
 from xds_server.upstreams.model.target import TargetState
 
@@ -45,34 +54,61 @@ def split_name(name: str) -> tuple[str, str]:
     return upstream, target
 
 
+class Laid(NamedTuple):
+    """Overrides that were laid over an upstream."""
+
+    upstream: Upstream
+    """The one below."""
+    overrides: Mapping[str, TargetOverride]
+    """Those that count, by target."""
+    whole: Upstream
+    """What it is with them; the one below where they change nothing."""
+
+
 def overridden(upstream: Upstream, overrides: Mapping[str, TargetOverride]) -> Upstream:
-    """`upstream` with `overrides` (by target) laid over it; the same object where they change nothing.
+    """`upstream` with `overrides` (by target) laid over it; the same object where they change nothing."""
+    return lay(upstream, overrides).whole
+
+
+def lay(upstream: Upstream, overrides: Mapping[str, TargetOverride], before: Laid | None = None) -> Laid:
+    """Lay `overrides` (by target) over `upstream`. `before`: what was made of it earlier; targets of which the same is said
+    as then are the same objects, and cost nothing.
 
     Overrides of targets that it does not have wait for these. A weight that its algorithm cannot have, as another one was
     written since, is left out: `impossible` says so.
     """
-    if not any(target.key in overrides for target in upstream.targets):
-        return upstream
-    whole = _with(upstream, overrides)
-    if not impossible(upstream, overrides):
-        return whole
-    return _with(upstream, {key: each.model_copy(update={"weight": None}) for key, each in overrides.items()})
+    if impossible(upstream, overrides):
+        overrides = {key: each.model_copy(update={"weight": None}) for key, each in overrides.items()}
+    known = before if before is not None and before.upstream is upstream else Laid(upstream, {}, upstream)
+    return Laid(upstream, overrides, _with(known, overrides))
 
 
 def impossible(upstream: Upstream, overrides: Mapping[str, TargetOverride]) -> list[Problem]:
     """Why `overrides` cannot all be had over `upstream`; locations begin in the upstream."""
-    if all(each.weight is None for each in overrides.values()):
-        return []  # no state contradicts anything else
-    return [*contradictions(_with(upstream, overrides))]
+    said = {key: each.weight for key, each in overrides.items() if each.weight is not None}
+    if not said or upstream.algorithm not in EQUAL_SHARES:
+        return []  # no state contradicts anything else, and weights nothing but the algorithm
+    weights = [said.get(target.key, target.weight) for target in upstream.targets]
+    return [*weight_contradictions(upstream.algorithm, weights)]
 
 
-def _with(upstream: Upstream, overrides: Mapping[str, TargetOverride]) -> Upstream:
-    targets = tuple(_over(target, overrides.get(target.key)) for target in upstream.targets)
-    return upstream.model_copy(update={"targets": targets})
+def _with(before: Laid, overrides: Mapping[str, TargetOverride]) -> Upstream:
+    """`before`, with these overrides in the place of its own."""
+    old = before.overrides
+    stale = {key for key in old.keys() | overrides.keys() if old.get(key) is not overrides.get(key)}
+    if not stale:
+        return before.whole
+    below, targets = before.upstream.targets, [*before.whole.targets]
+    for index, target in enumerate(below):
+        if (key := target.key) in stale:
+            targets[index] = _over(target, overrides.get(key))
+    if all(map(is_, targets, below)):
+        return before.upstream
+    return before.upstream.model_copy(update={"targets": tuple(targets)})
 
 
 def _over(target: Target, override: TargetOverride | None) -> Target:
-    if override is None:
+    if override is None or not override.says_anything:
         return target
     said: dict[str, object] = {}
     if override.state is not None:

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
+from xds_server.delivery.kept import Kept, still_true
 from xds_server.secrets.files import Kind
 from xds_server.upstreams.model import Gateway, Problem, Upstream
 from xds_server.upstreams.model.base import Location
+from xds_server.upstreams.recent import Recent
 from xds_server.upstreams.translate import (
     NOWHERE,
     Addresses,
@@ -81,14 +83,17 @@ def compile_upstream(
     *,
     served: bool = False,
     secrets: Secrets | None = None,
+    recent: Recent[Kept] | None = None,
 ) -> Compiled:
     """Translate and check an upstream. Raises NotServableError.
 
     `secrets`: None where they cannot be known, and then are not looked for.
     `served`: an assignment of it was served already, so that leaving it out would not keep anything from being lost.
+    `recent`: what was made of upstreams of late, from which is taken what did not change. Of those that were served before,
+    what is made now is added.
     """
     if dialect.is_envoys:
-        made = _for_envoys(upstream, addresses, dialect, secrets)
+        made = _for_envoys(upstream, addresses, dialect, secrets, recent, remembered=served)
     else:
         made = _for_grpc_clients(upstream, addresses)
     if not served and _unknown(upstream, addresses):
@@ -97,11 +102,21 @@ def compile_upstream(
     return replace(made, nearest_first=upstream.is_nearest_first)
 
 
-def _for_envoys(upstream: Upstream, addresses: Addresses, dialect: Dialect, secrets: Secrets | None) -> Compiled:
+def _for_envoys(
+    upstream: Upstream,
+    addresses: Addresses,
+    dialect: Dialect,
+    secrets: Secrets | None,
+    recent: Recent[Kept] | None,
+    *,
+    remembered: bool,
+) -> Compiled:
     if secrets is not None and (missing := [*_missing(upstream, secrets)]):
         raise NotServableError(missing)
+    key = (dialect, upstream.name)
+    kept = still_true(recent.get(key), upstream) if recent is not None else None
     try:
-        cluster = cluster_resource(upstream, dialect)
+        cluster = cluster_resource(upstream, dialect) if kept is None else kept.cluster
         endpoints = endpoints_resource(upstream, addresses, cluster)
         others = secret_resources(upstream, secrets.held if secrets is not None else {})
     except OverrideError as error:
@@ -109,15 +124,22 @@ def _for_envoys(upstream: Upstream, addresses: Addresses, dialect: Dialect, secr
     except InvalidResourceError as error:
         given = upstream.envoy if isinstance(upstream.envoy, dict) and error.kind == "Cluster" else {}
         raise NotServableError(_refused(error, given)) from None
-    host = virtual_host(upstream)
-    encoded = None
-    if host is not None:
-        if violations := check(host):
-            raise NotServableError(_refused(InvalidResourceError("VirtualHost", upstream.name, violations)))
-        encoded = host.SerializeToString(deterministic=True)
+    host = _virtual_host(upstream) if kept is None else kept.virtual_host
     if endpoints is not None:
         others.append(endpoints)
-    return Compiled((cluster, *others), encoded)
+    if recent is not None and remembered:
+        recent.put(key, Kept(upstream, cluster, host), len(upstream.targets))
+    return Compiled((cluster, *others), host)
+
+
+def _virtual_host(upstream: Upstream) -> bytes | None:
+    host = virtual_host(upstream)
+    if host is None:
+        return None
+    if violations := check(host):
+        raise NotServableError(_refused(InvalidResourceError("VirtualHost", upstream.name, violations)))
+    encoded: bytes = host.SerializeToString(deterministic=True)
+    return encoded
 
 
 def _missing(upstream: Upstream, secrets: Secrets) -> Iterator[Problem]:

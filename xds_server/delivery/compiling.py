@@ -8,8 +8,10 @@ import structlog
 
 from xds_server.delivery.compiled import Compiled, NotServableError, Secrets, compile_gateway, compile_upstream
 from xds_server.delivery.in_force import Key
+from xds_server.delivery.kept import Kept
 from xds_server.delivery.moments import Input
 from xds_server.upstreams.model import Upstream
+from xds_server.upstreams.recent import Recent
 from xds_server.upstreams.translate import Dialect
 from xds_server.xds import ENDPOINTS
 
@@ -28,13 +30,17 @@ class Results(NamedTuple):
 
 
 async def compile_all(
-    wanted: Mapping[Key, Input | None], dialect: Dialect, secrets: Secrets, before: Mapping[Key, Compiled]
+    wanted: Mapping[Key, Input | None],
+    dialect: Dialect,
+    secrets: Secrets,
+    before: Mapping[Key, Compiled],
+    recent: Recent[Kept],
 ) -> Results:
-    """Compile `wanted` (None: nothing, the definition goes). `before`: what is served now."""
+    """Compile `wanted` (None: nothing, the definition goes). `before`: what is served now. `recent`: see `compile_upstream`."""
     results = Results({}, {})
     for count, (key, given) in enumerate(wanted.items(), 1):
         try:
-            if given is not None and (made := _compile(given, dialect, secrets, before.get(key))) is not None:
+            if given is not None and (made := _compile(given, dialect, secrets, before.get(key), recent)) is not None:
                 results.compiled[key] = made
         except NotServableError as error:
             results.problems[key] = str(error)
@@ -48,8 +54,10 @@ async def compile_all(
     return results
 
 
-def _compile(given: Input, dialect: Dialect, secrets: Secrets, before: Compiled | None) -> Compiled | None:
+def _compile(
+    given: Input, dialect: Dialect, secrets: Secrets, before: Compiled | None, recent: Recent[Kept]
+) -> Compiled | None:
     if isinstance(given.value, Upstream):
         served = before is not None and any(resource.type_url == ENDPOINTS for resource in before.resources)
-        return compile_upstream(given.value, given.addresses, dialect, served=served, secrets=secrets)
+        return compile_upstream(given.value, given.addresses, dialect, served=served, secrets=secrets, recent=recent)
     return compile_gateway(given.value, dialect) if dialect.is_envoys else None

@@ -24,6 +24,7 @@ from xds_server.delivery.compiling import Results, compile_all
 from xds_server.delivery.earlier import History, earlier
 from xds_server.delivery.effects import Effects, effects
 from xds_server.delivery.in_force import Definition, InForce, Key, hosts_of, secrets_of
+from xds_server.delivery.kept import Kept
 from xds_server.delivery.moments import Clock, Input, Moments
 from xds_server.delivery.reports import Reports, tell_applied
 from xds_server.fleet import Commit, Fleet
@@ -31,6 +32,7 @@ from xds_server.resolvers import Lookup, Question
 from xds_server.resolvers.dns import Resolver
 from xds_server.secrets.store import Key as SecretKey
 from xds_server.secrets.store import SecretStore
+from xds_server.upstreams.recent import Recent
 from xds_server.upstreams.translate import ROUTES_NAME, Dialect, encode_route_configuration
 from xds_server.xds import ROUTES, Authorize, DiscoveryServer, Limits, Node, Resource, Snapshot
 
@@ -89,6 +91,7 @@ class Publisher:
         self._in_force = InForce()
         self._compiled: dict[Dialect, _Made] = {Dialect.ADS: {}}
         """What is in force, for each dialect that anybody ever asked in."""
+        self._recent: Recent[Kept] = Recent()
         self._groups = {EVERYONE.name: EVERYONE}
         self._starting: dict[Dialect, _Start] = {}
         self._refused: dict[Key, _Refused] = {}
@@ -217,7 +220,7 @@ class Publisher:
         return compiled
 
     async def _compile(self, wanted: _Wanted, dialect: Dialect) -> Results:
-        return await compile_all(wanted, dialect, self.secrets, self._compiled.get(dialect, {}))
+        return await compile_all(wanted, dialect, self.secrets, self._compiled.get(dialect, {}), self._recent)
 
     def _refuse(self, refused: dict[Key, _Refused]) -> None:
         """Tell of each refusal once."""

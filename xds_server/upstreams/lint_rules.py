@@ -11,6 +11,7 @@ _PASSIVE: Final = ("health_checks", "passive")
 _PERCENT: Final = (*_PASSIVE, "max_ejection_percent")
 _MOST_TIMED_OUT: Final = 50
 """Percent: each request that times out counts as a connection that was opened, too."""
+_NOTHING_OWN: Final = TargetHealthCheck()
 
 
 class Said(NamedTuple):
@@ -51,7 +52,11 @@ def probed_targets(upstream: Upstream) -> list[Target]:
 
 def _enabled(upstream: Upstream) -> dict[int, Target]:
     """Targets that were not taken out by hand, by index."""
-    return {index: t for index, t in enumerate(upstream.targets) if t.state == "enabled" and t.weight > 0}
+    return {index: t for index, t in enumerate(upstream.targets) if _is_enabled(t)}
+
+
+def _is_enabled(target: Target) -> bool:
+    return target.state == "enabled" and target.weight > 0
 
 
 def _hosts(upstream: Upstream) -> int | None:
@@ -83,12 +88,14 @@ def _override(upstream: Upstream, *path: str) -> Any:
 
 
 def _nothing_to_send_to(upstream: Upstream) -> Iterator[Said]:
-    if upstream.targets and not _enabled(upstream):
+    if upstream.targets and not any(map(_is_enabled, upstream.targets)):
         message = "every target is taken out by hand, by its state or weight 0: requests are answered 503"
         yield Said(("targets",), "no-enabled-target", message, "enable one, or write targets: [] if that is meant")
 
 
 def _failover(upstream: Upstream) -> Iterator[Said]:
+    if len({target.priority for target in upstream.targets}) < 2:
+        return
     enabled = _enabled(upstream)
     priorities = Counter(target.priority for target in enabled.values())
     if len(priorities) < 2:
@@ -171,8 +178,8 @@ def _timeouts(upstream: Upstream) -> Iterator[Said]:
 
 
 def _panic(upstream: Upstream) -> Iterator[Said]:
-    hosts = _hosts(upstream)
-    if upstream.sends_to_all_when_unhealthy and upstream.failover == "proportional" and hosts and hosts > 100:
+    is_early = upstream.sends_to_all_when_unhealthy and upstream.failover == "proportional"
+    if is_early and (hosts := _hosts(upstream)) and hosts > 100:
         yield Said(
             ("on_all_unhealthy",) if upstream.on_all_unhealthy else ("failover",),
             "panic-too-early",
@@ -191,6 +198,8 @@ def _panic(upstream: Upstream) -> Iterator[Said]:
 
 
 def _weights(upstream: Upstream) -> Iterator[Said]:
+    if len({target.priority for target in upstream.targets}) < 2:
+        return
     enabled = _enabled(upstream)
     by_priority: dict[int, set[int]] = {}
     for target in enabled.values():
@@ -208,8 +217,9 @@ def _ignored(upstream: Upstream) -> Iterator[Said]:
     if upstream.hash_on and upstream.algorithm not in HASHING:
         message = f"{upstream.algorithm} hashes nothing: hash_on is ignored"
         yield Said(("hash_on",), "hash-on-ignored", message, "write algorithm: ring-hash or maglev, or leave it out")
-    own = [index for index, target in enumerate(upstream.targets) if target.health_check != TargetHealthCheck()]
-    if own and upstream.health_checks.active is None:
+    if upstream.health_checks.active is not None:
+        return
+    if own := [index for index, target in enumerate(upstream.targets) if target.health_check != _NOTHING_OWN]:
         more = f" (and of {len(own) - 1} more target(s))" if len(own) > 1 else ""
         message = f"there are no active checks: what differs for this target's probes{more} is ignored"
         yield Said(
@@ -218,12 +228,12 @@ def _ignored(upstream: Upstream) -> Iterator[Said]:
 
 
 def _limits(upstream: Upstream) -> Iterator[Said]:
-    limits, enabled = upstream.limits, len(_enabled(upstream))
+    limits = upstream.limits
     if limits.max_pending_requests == 0 and upstream.protocol == "http1":
         message = "no request may wait, not even for its connection to be opened: with http1 every request fails"
         yield Said(("limits", "max_pending_requests"), "no-pending-requests", message, "write 1 or more")
     most = limits.max_connections
-    if most is not None and most < enabled and upstream.protocol != "tcp":
+    if most is not None and upstream.protocol != "tcp" and most < (enabled := len(_enabled(upstream))):
         message = f"each target has one connection whatever the limit: each Envoy opens {enabled}, not {most}"
         fix = f"write {enabled} or more, or limit requests instead: max_requests" + (": 0 lets none pass" * (most == 0))
         yield Said(("limits", "max_connections"), "connections-below-targets", message, fix)

@@ -15,7 +15,7 @@ from xds_server.upstreams.model.scalars import RESERVED_NAME, format_duration
 from xds_server.upstreams.model.target import Locality, Target, TargetHealthCheck
 from xds_server.upstreams.model.tls import Tls
 from xds_server.upstreams.model.traffic import BackOff, HashKey, Limits, Retries, RetryBudget, SlowStart
-from xds_server.upstreams.model.upstream import EQUAL_SHARES, HASHING, Algorithm, Upstream, contradictions
+from xds_server.upstreams.model.upstream import EQUAL_SHARES, HASHING, Algorithm, Upstream, weight_contradictions
 
 __all__ = [
     "EQUAL_SHARES",
@@ -54,9 +54,9 @@ __all__ = [
     "Tls",
     "Upstream",
     "clashes",
-    "contradictions",
     "format_duration",
     "may_share_envoy",
     "problems_of",
     "reject",
+    "weight_contradictions",
 ]

@@ -1,7 +1,7 @@
 """The upstream: everything that an operator says about one virtual host name, and what contradicts itself in it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
@@ -207,22 +207,27 @@ def _targets(upstream: Upstream) -> Iterator[Problem]:
         if target.drain_until is not None and target.state != "draining":
             message = f"drain_until has no meaning with state: {target.state}: write state: draining, or leave it out"
             yield Problem(("targets", index, "drain_until"), message, (("targets", index, "state"),))
-    weights = _unequal_weights(upstream)
-    if weights and upstream.algorithm == "round-robin":
+    yield from weight_contradictions(upstream.algorithm, [target.weight for target in upstream.targets])
+
+
+def weight_contradictions(algorithm: Algorithm, weights: Sequence[int]) -> Iterator[Problem]:
+    """Every problem of an upstream that the weights of its targets can make."""
+    differing = _unequal(weights) if algorithm in EQUAL_SHARES else None
+    if differing and algorithm == "round-robin":
         message = "round-robin shares equally, but the weights differ: use algorithm: weighted-round-robin"
-        yield Problem(weights[1], message, (weights[0], ("algorithm",)))
-    if weights and upstream.algorithm == "random":
+        yield Problem(differing[1], message, (differing[0], ("algorithm",)))
+    elif differing:
         message = "random ignores weights, but the weights differ: use weighted-round-robin"
-        yield Problem(("algorithm",), message, weights)
+        yield Problem(("algorithm",), message, differing)
 
 
-def _unequal_weights(upstream: Upstream) -> tuple[Location, Location] | None:
+def _unequal(weights: Sequence[int]) -> tuple[Location, Location] | None:
     """Where two weights differ: the first, and the first unlike it. Weight 0 is no share, so it is not compared."""
     first: tuple[int, int] | None = None
-    for index, target in enumerate(upstream.targets):
-        if target.weight and first is None:
-            first = (index, target.weight)
-        elif target.weight and first and target.weight != first[1]:
+    for index, weight in enumerate(weights):
+        if weight and first is None:
+            first = (index, weight)
+        elif weight and first and weight != first[1]:
             return ("targets", first[0], "weight"), ("targets", index, "weight")
     return None
 
