@@ -18,8 +18,8 @@ from xds_server.upstreams.translate import (
     OverrideError,
     Place,
     cluster_resource,
+    encoded_resource,
     endpoints_near,
-    endpoints_resource,
     held_secrets,
     listener_resource,
     secret_resources,
@@ -117,7 +117,7 @@ def _for_envoys(
     kept = still_true(recent.get(key), upstream) if recent is not None else None
     try:
         cluster = cluster_resource(upstream, dialect) if kept is None else kept.cluster
-        endpoints = endpoints_resource(upstream, addresses, cluster)
+        endpoints = encoded_resource(upstream, addresses, cluster, kept.endpoints if kept is not None else None)
         others = secret_resources(upstream, secrets.held if secrets is not None else {})
     except OverrideError as error:
         raise NotServableError(error.problems) from None
@@ -126,9 +126,9 @@ def _for_envoys(
         raise NotServableError(_refused(error, given)) from None
     host = _virtual_host(upstream) if kept is None else kept.virtual_host
     if endpoints is not None:
-        others.append(endpoints)
-    if recent is not None and remembered:
-        recent.put(key, Kept(upstream, cluster, host), len(upstream.targets))
+        others.append(endpoints[0])
+        if recent is not None and remembered:
+            recent.put(key, Kept(upstream, cluster, host, endpoints[1]), len(upstream.targets))
     return Compiled((cluster, *others), host)
 
 

@@ -6,12 +6,12 @@ place; only a target that changes its place or its own host name is another one 
 they are idle.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from envoy.config.cluster.v3 import cluster_pb2
-from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 
 from xds_server.delivery.compiled import Compiled
 from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET
@@ -98,17 +98,22 @@ def _lost_with(before: Compiled) -> tuple[str, ...]:
 
 def _replaced(before: Compiled, after: Compiled) -> int:
     """How many targets stay and are other ones to Envoy."""
-    old, new = _identities(before), _identities(after)
-    return sum(old[address] != new[address] for address in old.keys() & new.keys())
+    old, new = _hosts(before), _hosts(after)
+    gone, come = _identities(old - new), _identities(new - old)
+    return sum(gone[address] != come[address] for address in gone.keys() & come.keys())
 
 
-def _identities(compiled: Compiled) -> dict[bytes, tuple[bytes, str]]:
+def _hosts(compiled: Compiled) -> set[tuple[bytes, bytes]]:
+    """All endpoints, each with its locality. As bytes: of thousands, few differ."""
     assignment = endpoint_pb2.ClusterLoadAssignment.FromString(_body(compiled, ENDPOINTS))
-    return {
-        host.endpoint.address.SerializeToString(): (group.locality.SerializeToString(), host.endpoint.hostname)
-        for group in assignment.endpoints
-        for host in group.lb_endpoints
-    }
+    localities = ((group.locality.SerializeToString(), group.lb_endpoints) for group in assignment.endpoints)
+    return {(locality, host.SerializeToString()) for locality, hosts in localities for host in hosts}
+
+
+def _identities(hosts: Iterable[tuple[bytes, bytes]]) -> dict[bytes, tuple[bytes, str]]:
+    """What Envoy knows each of `hosts` by, by its address."""
+    found = ((locality, endpoint_components_pb2.LbEndpoint.FromString(host).endpoint) for locality, host in hosts)
+    return {host.address.SerializeToString(): (locality, host.hostname) for locality, host in found}
 
 
 def _body(compiled: Compiled, type_url: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What an upstream became for Envoys, for its next change: a change of targets alone leaves all but the endpoints as it is.
+"""What an upstream became for Envoys, for its next change: one of targets alone leaves all but their endpoints as it is.
 
 A Cluster never depends on which targets there are, but where Envoy resolves their names, and in the name of the assignment.
 """
@@ -6,26 +6,27 @@ A Cluster never depends on which targets there are, but where Envoy resolves the
 from typing import Final, NamedTuple
 
 from xds_server.upstreams.model import Upstream
-from xds_server.upstreams.translate import eds_name, envoy_resolves
+from xds_server.upstreams.translate import Encoded, eds_name, envoy_resolves
 from xds_server.xds import Resource
 
 _SURROUNDINGS: Final = tuple(name for name in Upstream.model_fields if name != "targets")
 
 
 class Kept(NamedTuple):
-    """What was compiled in one dialect."""
+    """What was compiled in one dialect. Of upstreams whose names Envoy resolves nothing is kept."""
 
     upstream: Upstream
     """From this."""
     cluster: Resource
     virtual_host: bytes | None
+    endpoints: Encoded
 
 
 def still_true(before: Kept | None, upstream: Upstream) -> Kept | None:
     """`before`, if compiling `upstream` in the same dialect would make the same cluster and virtual host; else None."""
     if before is None or not differ_in_targets_alone(before.upstream, upstream):
         return None
-    if envoy_resolves(before.upstream) or envoy_resolves(upstream) or eds_name(before.upstream) != eds_name(upstream):
+    if envoy_resolves(upstream) or eds_name(before.upstream) != eds_name(upstream):
         return None
     return before
 

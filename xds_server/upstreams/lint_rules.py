@@ -4,14 +4,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from xds_server.upstreams.model import HASHING, Problem, Target, TargetHealthCheck, Upstream, format_duration
+from xds_server.upstreams.model import HASHING, Problem, Target, Upstream, format_duration
 from xds_server.upstreams.model.base import Location
 
 _PASSIVE: Final = ("health_checks", "passive")
 _PERCENT: Final = (*_PASSIVE, "max_ejection_percent")
 _MOST_TIMED_OUT: Final = 50
 """Percent: each request that times out counts as a connection that was opened, too."""
-_NOTHING_OWN: Final = TargetHealthCheck()
 
 
 class Said(NamedTuple):
@@ -219,7 +218,7 @@ def _ignored(upstream: Upstream) -> Iterator[Said]:
         yield Said(("hash_on",), "hash-on-ignored", message, "write algorithm: ring-hash or maglev, or leave it out")
     if upstream.health_checks.active is not None:
         return
-    if own := [index for index, target in enumerate(upstream.targets) if target.health_check != _NOTHING_OWN]:
+    if own := [index for index, target in enumerate(upstream.targets) if target.is_probed_otherwise]:
         more = f" (and of {len(own) - 1} more target(s))" if len(own) > 1 else ""
         message = f"there are no active checks: what differs for this target's probes{more} is ignored"
         yield Said(

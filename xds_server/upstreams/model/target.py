@@ -1,7 +1,7 @@
 """One target of an upstream: where it is, how much it gets, and the state that an operator gave it."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field, StrictBool
 
@@ -64,6 +64,9 @@ class TargetHealthCheck(Definition):
     Envoy: `health_check_config.disable_active_health_check`."""
 
 
+_NO_SETTINGS: Final = TargetHealthCheck()
+
+
 class Target(Definition):
     """One server of an upstream. Envoy: `endpoint.v3.LbEndpoint`."""
 
@@ -105,6 +108,11 @@ class Target(Definition):
     def needs_resolving(self) -> bool:
         """Whether the host is a name rather than an address."""
         return not is_address(self.host)
+
+    @property
+    def is_probed_otherwise(self) -> bool:
+        """Whether `health_check` says anything."""
+        return "health_check" in self.model_fields_set and self.health_check != _NO_SETTINGS
 
     @property
     def is_srv(self) -> bool:

@@ -7,6 +7,7 @@ from xds_server.upstreams.translate.cluster import cluster
 from xds_server.upstreams.translate.dialect import Dialect
 from xds_server.upstreams.translate.endpoints import (
     Addresses,
+    Encoded,
     Host,
     eds_name,
     enabled_hosts,
@@ -20,6 +21,7 @@ from xds_server.upstreams.translate.localities import NOWHERE, Place, nearest_fi
 from xds_server.upstreams.translate.overrides import OverrideError
 from xds_server.upstreams.translate.resources import (
     cluster_resource,
+    encoded_resource,
     endpoints_near,
     endpoints_resource,
     listener_resource,
@@ -38,6 +40,7 @@ __all__ = [
     "ROUTES_NAME",
     "Addresses",
     "Dialect",
+    "Encoded",
     "HeldSecrets",
     "Host",
     "OverrideError",
@@ -47,6 +50,7 @@ __all__ = [
     "eds_name",
     "enabled_hosts",
     "encode_route_configuration",
+    "encoded_resource",
     "endpoints",
     "endpoints_near",
     "endpoints_resource",

@@ -2,34 +2,31 @@
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
-from envoy.config.core.v3 import base_pb2, health_check_pb2
-from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
+from envoy.config.core.v3 import base_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
 
 from xds_server.resolvers import Found, SrvAddress
-from xds_server.upstreams.model import EQUAL_SHARES, Locality, Target, TargetHealthCheck, Upstream
-from xds_server.upstreams.translate.host_names import endpoint_hostname
+from xds_server.upstreams.model import EQUAL_SHARES, Locality, Target, Upstream
+from xds_server.upstreams.translate.lb_endpoints import UNKNOWN, health_status, lb_endpoint
 from xds_server.upstreams.translate.localities import locality_weights, without_emptied
-from xds_server.upstreams.translate.messages import socket_address
+from xds_server.xds.resource import length_delimited
 
 Addresses = Mapping[str, Sequence[Found]]
 """`Target.lookup` -> what the control plane resolved it to; empty when unknown."""
 
-METADATA_NAMESPACE = "xds-server"
-"""Where a target's labels are in `LbEndpoint.metadata`: not a namespace that load balancing reads."""
-
 # Envoy sums weights in 32 bits; half of that leaves room for rounding up to 1.
 _MOST_WEIGHT = 2**31
-_NO_SETTINGS = TargetHealthCheck()
-_STATUS = health_check_pb2.HealthStatus
 _MOST_PRIORITY = 128
 """The last one that Envoy knows."""
 # Envoy, not we, knows how many hosts its names resolve to: enough for this many in one priority.
 _MOST_RESOLVED_HOSTS = 10_000
+_LB_ENDPOINTS: Final = 2
+"""Number of the field in `LocalityLbEndpoints`."""
 
 
 class Host(NamedTuple):
@@ -48,6 +45,35 @@ class Host(NamedTuple):
     """What it was resolved to."""
 
 
+class Endpoint(NamedTuple):
+    """One endpoint, encoded."""
+
+    order: tuple[Any, ...]
+    """What endpoints are sorted by."""
+    host: Host
+    frame: bytes = b""
+    """As one of the `lb_endpoints` of its locality; empty until it is made."""
+
+
+class Encoded(NamedTuple):
+    """All endpoints of an upstream. Its next change takes from here those of the targets that stay."""
+
+    endpoints: Sequence[Endpoint]
+    """In order, and each address and port once."""
+    scale: int
+    """By which weights are divided, so that Envoy can sum them."""
+    by_target: Mapping[int, Endpoint]
+    """Those of targets that are given by address, by identity: they are held by their endpoints."""
+
+
+Inspect = Callable[[Any], object]
+"""Is shown what is made: each `LbEndpoint`, and the assignment before they are in it."""
+
+
+def _ignore(_: Any) -> None:
+    """Nobody wants to see it."""
+
+
 def envoy_resolves(upstream: Upstream) -> bool:
     """Whether the upstream becomes a DNS cluster, whose endpoints are part of the Cluster."""
     return upstream.resolve == "envoy" and any(target.needs_resolving for target in upstream.targets)
@@ -64,23 +90,23 @@ def endpoints(upstream: Upstream, addresses: Addresses | None = None) -> Any:
     """
     if envoy_resolves(upstream):
         return None
-    return _assignment(upstream, eds_name(upstream), _hosts(upstream, addresses or {}))
+    return assignment(upstream, encoded(upstream, addresses or {}))
 
 
 def enabled_hosts(upstream: Upstream, addresses: Addresses) -> dict[tuple[str, int], Host]:
     """The endpoints of an assignment that may get new requests, by address and port."""
-    hosts = _hosts(upstream, addresses)
+    hosts = (each.host for each in _in_order(upstream, addresses, {}))
     return {(host.address, host.port): host for host in hosts if is_enabled(host.target)}
 
 
 def is_enabled(target: Target) -> bool:
     """Whether a target was not taken out by hand, in whatever way."""
-    return target.state != "disabled" and _status(target) == _STATUS.UNKNOWN
+    return target.state != "disabled" and health_status(target) == UNKNOWN
 
 
 def dns_endpoints(upstream: Upstream) -> Any:
     """`Cluster.load_assignment` of a DNS cluster: names stay names."""
-    return _assignment(upstream, upstream.name, _hosts(upstream, None))
+    return assignment(upstream, encoded(upstream, None), upstream.name)
 
 
 def eds_name(upstream: Upstream) -> str:
@@ -89,33 +115,62 @@ def eds_name(upstream: Upstream) -> str:
     Envoy, given a target whose probe port changed, fails requests for seconds; under a new name it builds the cluster
     anew beside the old one and fails none. Where all targets share their settings, adding one changes nothing.
     """
-    if upstream.health_checks.active is None:
+    if upstream.health_checks.active is None or not any(target.is_probed_otherwise for target in upstream.targets):
         return upstream.name
-    settings = {target.key: _probe_settings(target.health_check) for target in upstream.targets}
+    settings = {target.key: _probe_settings(target) for target in upstream.targets}
     distinct = set(settings.values())
-    if distinct <= {None}:
-        return upstream.name
     differing = sorted((key, text) for key, text in settings.items() if text)
     digest = hashlib.blake2b(json.dumps(differing if len(distinct) > 1 else [*distinct]).encode(), digest_size=6)
     return f"{upstream.name}#{digest.hexdigest()}"
 
 
-def _probe_settings(check: TargetHealthCheck) -> str | None:
-    return None if check == _NO_SETTINGS else check.model_dump_json()
+def _probe_settings(target: Target) -> str | None:
+    return target.health_check.model_dump_json() if target.is_probed_otherwise else None
 
 
-def _hosts(upstream: Upstream, addresses: Addresses | None) -> list[Host]:
-    """The endpoints, in order; with `addresses` None, names stay names."""
-    found = (
-        host
-        for target in without_emptied(upstream).targets
-        if _is_sent(upstream, target)
-        for host in places_of(upstream, target, addresses)
+def encoded(
+    upstream: Upstream, addresses: Addresses | None, before: Encoded | None = None, inspect: Inspect = _ignore
+) -> Encoded:
+    """The endpoints, in order; with `addresses` None, names stay names.
+
+    `before`: of an upstream that differs from this one in its targets alone. What it has of a target given by address that is
+    the same object is taken as it is.
+    """
+    in_order = _in_order(upstream, addresses, before.by_target if before is not None else {})
+    scale = sum(each.host.weight for each in in_order) // _MOST_WEIGHT + 1
+    are_kept = before is not None and before.scale == scale
+    made = [each if each.frame and are_kept else _made(upstream, each, scale, inspect) for each in in_order]
+    return Encoded(
+        made, scale, {id(each.host.target): each for each in made if each.host.address is each.host.target.host}
     )
-    first: dict[tuple[str, int], Host] = {}
-    for host in sorted(found, key=lambda host: (*host[:4], -_status(host.target), host.name)):
-        first.setdefault((host.address, host.port), host)
-    return list(first.values())
+
+
+def _made(upstream: Upstream, endpoint: Endpoint, scale: int, inspect: Inspect) -> Endpoint:
+    host = endpoint.host
+    weight = max(1, host.weight // scale) if host.weight > 1 else 0
+    message = lb_endpoint(upstream, host.target, host.address, host.port, host.name, weight)
+    inspect(message)
+    frame = length_delimited(_LB_ENDPOINTS, message.SerializeToString(deterministic=True))
+    return Endpoint(endpoint.order, host, frame)
+
+
+def _in_order(upstream: Upstream, addresses: Addresses | None, known: Mapping[int, Endpoint]) -> list[Endpoint]:
+    """All endpoints, sorted, and of those with the same address and port the first. `known`: by identity of the target, in
+    order, so that there is little to sort. None of them is like another one in all that is sorted by: only those of one host
+    name can be, of which the first that is written counts.
+    """
+    targets = without_emptied(upstream).targets
+    there = {id(target) for target in targets} if known else ()
+    found = [endpoint for target, endpoint in known.items() if target in there]
+    for target in targets:
+        if id(target) not in known and _is_sent(upstream, target):
+            hosts = places_of(upstream, target, addresses)
+            found += [Endpoint((*host[:4], -health_status(target), host.name), host) for host in hosts]
+    found.sort(key=itemgetter(0))
+    first: dict[tuple[str, int], Endpoint] = {}
+    for each in found:
+        first.setdefault(each.order[2:4], each)
+    return [*first.values()]
 
 
 def places_of(upstream: Upstream, target: Target, addresses: Addresses | None) -> Iterator[Host]:
@@ -138,74 +193,42 @@ def _is_sent(upstream: Upstream, target: Target) -> bool:
     """Disabled targets are left out; so are all that were taken out by hand where panic would send to them."""
     if target.state == "disabled":
         return False
-    return not upstream.sends_to_all_when_unhealthy or _status(target) == _STATUS.UNKNOWN
+    return not upstream.sends_to_all_when_unhealthy or health_status(target) == UNKNOWN
 
 
-def _status(target: Target) -> int:
-    if target.state == "unhealthy":
-        return int(_STATUS.UNHEALTHY)
-    if target.state == "draining" or target.weight == 0:  # Envoy refuses a weight of 0
-        return int(_STATUS.DRAINING)
-    return int(_STATUS.UNKNOWN)
-
-
-def _assignment(upstream: Upstream, name: str, hosts: list[Host]) -> Any:
-    assignment = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
-    per_priority = Counter(host.priority for host in hosts)
-    scale = sum(host.weight for host in hosts) // _MOST_WEIGHT + 1
+def assignment(upstream: Upstream, found: Encoded, name: str = "", inspect: Inspect = _ignore) -> Any:
+    """The `ClusterLoadAssignment` of these endpoints. `name`: default `eds_name`."""
+    message = endpoint_pb2.ClusterLoadAssignment(cluster_name=name or eds_name(upstream))
+    groups = {key: [*members] for key, members in groupby(found.endpoints, key=lambda each: each.order[:2])}
+    counts: dict[tuple[int, int], int] = {}
+    for (priority, _), members in groups.items():
+        counts[priority] = counts.get(priority, 0) + len(members)
+    ranks = {priority: min(rank, _MOST_PRIORITY) for rank, priority in enumerate(sorted(counts))}
+    frames: dict[tuple[int, tuple[str, str, str]], list[bytes]] = {}
+    for (priority, locality), members in groups.items():
+        frames.setdefault((ranks[priority], locality), []).extend([each.frame for each in members])
+    in_order = sorted(frames.items())
     weights = locality_weights(upstream)
-    ranks = {priority: min(rank, _MOST_PRIORITY) for rank, priority in enumerate(sorted(per_priority))}
-    in_order = sorted(hosts, key=lambda host: (ranks[host.priority], host.locality))
-    for rank, members in groupby(in_order, key=lambda host: ranks[host.priority]):
-        for locality, group in groupby(members, key=lambda host: host.locality):
-            entry = assignment.endpoints.add(priority=rank)
-            if any(locality):
-                entry.locality.CopyFrom(_locality(locality))
-            if weight := weights.get(locality):
-                entry.load_balancing_weight.value = weight
-            entry.lb_endpoints.extend(_endpoint(upstream, host, scale) for host in group)
-    if _is_all_down(upstream) and (len(per_priority) > 1 or (hosts and upstream.sends_to_all_when_unhealthy)):
+    for (rank, locality), _ in in_order:
+        entry = message.endpoints.add(priority=rank)
+        if any(locality):
+            entry.locality.CopyFrom(_locality(locality))
+        if weight := weights.get(locality):
+            entry.load_balancing_weight.value = weight
+    if _is_all_down(upstream) and (len(counts) > 1 or (counts and upstream.sends_to_all_when_unhealthy)):
         # A priority is left when health x factor < 100 %: with this factor, one of N healthy hosts keeps everything. Panic
         # begins there too: with the usual factor, 1 of 150 healthy hosts is below the least threshold, 1 %.
-        largest = _MOST_RESOLVED_HOSTS if envoy_resolves(upstream) else max(per_priority.values())
-        assignment.policy.overprovisioning_factor.value = 100 * largest
-    return assignment
+        largest = _MOST_RESOLVED_HOSTS if envoy_resolves(upstream) else max(counts.values())
+        message.policy.overprovisioning_factor.value = 100 * largest
+    inspect(message)
+    for entry, (_, endpoints) in zip(message.endpoints, in_order, strict=True):
+        entry.MergeFromString(b"".join(endpoints))
+    return message
 
 
 def _is_all_down(upstream: Upstream) -> bool:
     """Nearest first takes all-down only where there is one priority, and what it makes of that spills share by share."""
     return upstream.failover == "all-down" and not upstream.is_nearest_first
-
-
-def _endpoint(upstream: Upstream, host: Host, scale: int) -> Any:
-    target = host.target
-    endpoint = endpoint_components_pb2.LbEndpoint(health_status=_status(target))
-    endpoint.endpoint.address.CopyFrom(socket_address(host.address, host.port))
-    endpoint.endpoint.hostname = endpoint_hostname(upstream, target, host.name)
-    if upstream.health_checks.active is not None and target.health_check != _NO_SETTINGS:
-        endpoint.endpoint.health_check_config.CopyFrom(_probe(target.health_check, host.port))
-    if host.weight > 1:
-        endpoint.load_balancing_weight.value = max(1, host.weight // scale)
-    if target.labels:
-        endpoint.metadata.CopyFrom(_metadata(target.labels))
-    return endpoint
-
-
-def _probe(check: TargetHealthCheck, port: int) -> Any:
-    config = endpoint_components_pb2.Endpoint.HealthCheckConfig(
-        hostname=check.hostname or "", disable_active_health_check=check.disabled
-    )
-    if check.address:
-        config.address.CopyFrom(socket_address(check.address, check.port or port))
-    elif check.port:
-        config.port_value = check.port
-    return config
-
-
-def _metadata(labels: Mapping[str, str]) -> Any:
-    metadata = base_pb2.Metadata()
-    metadata.filter_metadata[METADATA_NAMESPACE].update(labels)
-    return metadata
 
 
 def _parts(locality: Locality) -> tuple[str, str, str]:
