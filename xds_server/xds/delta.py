@@ -101,7 +101,7 @@ class DeltaWatch(Watch):
         assert snapshot is not None
         answer = self.must_answer
         taken = self.take(nonce)
-        present = self._present(group, snapshot, taken)
+        present = group.present(self.type_url, taken)
         # Asked for and not there: denied at once, remembered, sent when it comes (D8).
         absent = taken.difference(present) | self._still_refused()
         if final:
@@ -110,16 +110,6 @@ class DeltaWatch(Watch):
             self.urgent = False
             return None
         return self._response(group, snapshot, nonce, present, tuple(sorted(absent)))
-
-    def _present(self, group: Group, snapshot: Snapshot, names: set[str]) -> tuple[str, ...]:
-        """Which of `names` there are, sorted."""
-        if self._is_whole(len(names), snapshot) and names == group.whole(self.type_url).all:
-            return group.whole(self.type_url).names
-        return tuple(sorted(name for name in names if snapshot.get(self.type_url, name) is not None))
-
-    def _is_whole(self, count: int, snapshot: Snapshot) -> bool:
-        """Whether so many may be all that there are, which are then worth knowing for every stream."""
-        return count > 1 and count == snapshot.count(self.type_url)
 
     def retire(self, group: Group, nonce: str) -> Response:
         assert group.snapshot is not None
@@ -134,7 +124,7 @@ class DeltaWatch(Watch):
     def _response(
         self, group: Group, snapshot: Snapshot, nonce: str, names: tuple[str, ...], removed: tuple[str, ...]
     ) -> Response:
-        if self._is_whole(len(names), snapshot) and names is group.whole(self.type_url).names:
+        if group.is_all(self.type_url, names):
             versions = group.whole(self.type_url).versions
             frames = group.body(("delta", self.type_url), lambda: self._frames(snapshot.resources(self.type_url)))
         else:
@@ -152,11 +142,6 @@ class DeltaWatch(Watch):
             )
         )
         return Response(self.type_url, nonce, version, names, removed, payload, versions)
-
-    def holds_whole(self, group: Group, response: Response) -> bool:
-        assert group.snapshot is not None
-        is_whole = self._is_whole(len(response.names), group.snapshot)
-        return is_whole and response.names is group.whole(self.type_url).names
 
     def _frames(self, resources: Iterable[Resource]) -> bytes:
         return b"".join(resource.delta_frame for resource in resources)
@@ -194,4 +179,4 @@ class DeltaStream(Stream[DeltaWatch]):
                 self._subscribed(watch, ("*",), ())
         if added or dropped:
             watch.subscribe(added, dropped)
-            self._subscribed(watch, added, dropped)
+            self._subscribed(watch, tuple(sorted(added)), tuple(sorted(dropped)))

@@ -3,11 +3,15 @@
 from collections import deque
 from collections.abc import Callable, Mapping, Set
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from xds_server.xds.ordering import FULL_SETS
 from xds_server.xds.resource import Resource
 from xds_server.xds.snapshot import ChangeLog, Difference, Snapshot, Touched
+from xds_server.xds.subscription import Subscription, encoded_names
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 PAST: Final = 64
 """Versions of a full set that a group remembers. They share what did not change, and so cost what did."""
@@ -64,6 +68,7 @@ class Group:
         self._bodies: dict[tuple[str, ...], bytes] = {}
         self._wholes: dict[str, Whole] = {}
         self._subscriptions: dict[frozenset[str], frozenset[str]] = {}
+        self._requested: dict[bytes, Subscription] = {}
 
     def publish(self, snapshot: Snapshot) -> None:
         """Make `snapshot` the current one."""
@@ -105,23 +110,50 @@ class Group:
             known = self._wholes[type_url] = _whole(self.snapshot.resources(type_url))
         return known
 
+    def present(self, type_url: str, names: Set[str]) -> tuple[str, ...]:
+        """Which of `names` there are in the current snapshot, sorted; where that is all, as `whole` has them."""
+        assert self.snapshot is not None
+        if self._may_be_all(type_url, len(names)) and names == self.whole(type_url).all:
+            return self.whole(type_url).names
+        get = self.snapshot.get
+        return tuple(sorted(name for name in names if get(type_url, name) is not None))
+
+    def is_all(self, type_url: str, names: tuple[str, ...]) -> bool:
+        """Whether these, as `present` gave them, are all names."""
+        return self._may_be_all(type_url, len(names)) and names is self.whole(type_url).names
+
+    def _may_be_all(self, type_url: str, count: int) -> bool:
+        """Whether so many may be all that there are, which are then worth knowing for every stream."""
+        return count > 1 and self.snapshot is not None and count == self.snapshot.count(type_url)
+
     def shared(self, names: Set[str]) -> Set[str]:
         """The same names, where there are many as one object for all streams: each Envoy names all its endpoints."""
         if len(names) < MANY_NAMES:
             return names
         mine = frozenset(names)
-        if (known := self._subscriptions.pop(mine, None)) is None:
-            known = mine
-            while len(self._subscriptions) >= SHARED:
-                del self._subscriptions[next(iter(self._subscriptions))]
-        self._subscriptions[known] = known  # as the newest
-        return known
+        return _newest(self._subscriptions, mine, lambda: mine)
+
+    def requested(self, request: Any) -> Subscription:
+        """What a `DiscoveryRequest` names, where that is much as one object for all that name the same."""
+        if len(request.resource_names) < MANY_NAMES:
+            return Subscription.of(request.resource_names)
+        return _newest(self._requested, encoded_names(request), lambda: Subscription.of(request.resource_names))
 
     def body(self, key: tuple[str, ...], build: Callable[[], bytes]) -> bytes:
         """The bytes known by `key` under the current snapshot, built once for all streams."""
         if (known := self._bodies.get(key)) is None:
             known = self._bodies[key] = build()
         return known
+
+
+def _newest(known: dict[K, V], key: K, make: Callable[[], V]) -> V:
+    """What is known by a key, which is the newest from now on. The oldest is forgotten where there are too many."""
+    if (value := known.pop(key, None)) is None:
+        value = make()
+        while len(known) >= SHARED:
+            del known[next(iter(known))]
+    known[key] = value
+    return value
 
 
 def _whole(resources: list[Resource]) -> Whole:

@@ -16,6 +16,7 @@ from xds_server.xds.quarantine import MOST_TRIES
 from xds_server.xds.resource import Resource, content_version, length_delimited
 from xds_server.xds.snapshot import Snapshot
 from xds_server.xds.stream import Stream
+from xds_server.xds.subscription import Subscription
 from xds_server.xds.unanswered import Response
 from xds_server.xds.watch import Watch
 
@@ -40,13 +41,15 @@ class SotwWatch(Watch):
         """Full sets that were rejected in a row."""
         self._named = False
 
-    def subscribe(self, names: set[str], *, again: bool) -> tuple[set[str], set[str]]:
+    def subscribe(self, wanted: Subscription, *, again: bool) -> tuple[Set[str], Set[str]]:
         """Take the full list of a request; returns what was added and dropped. `again`: the client holds nothing."""
-        self._named |= bool(names)
-        wildcard = "*" in names or (not self._named and self.type_url in LEGACY_WILDCARD)
-        names = names - {"*"}
-        held = self.own_names()
-        added, dropped = names - held, held - names
+        names, held = wanted.names, self.names
+        self._named |= wanted.wildcard or bool(names)
+        wildcard = wanted.wildcard or (not self._named and self.type_url in LEGACY_WILDCARD)
+        added: Set[str] = frozenset()
+        dropped: Set[str] = frozenset()
+        if names is not held:
+            added, dropped = names - held if held else names, held - names
         if wildcard and not self.wildcard:
             added = added | {"*"}
         if self.wildcard and not wildcard:
@@ -118,7 +121,7 @@ class SotwWatch(Watch):
             return frozenset(past.names(self.type_url))
         if self.full_set and self.requested and not self.held_version and not self.unsettled():
             self._last_good.start_over()
-        self.owed = set(snapshot.names(self.type_url)) if self.wildcard else set(self.names)
+        self.owed = set(group.whole(self.type_url).all if self.wildcard else self.names)
         self.asked = set(self.names)
         # What it holds by name may all be gone by now: absent means deleted (S42).
         self.must_answer |= self.full_set and bool(self.names and self.held_version)
@@ -131,7 +134,7 @@ class SotwWatch(Watch):
         taken = self.take(nonce)
         if final:
             answer |= bool(self.take_gone())
-        names = tuple(sorted(name for name in taken if snapshot.get(self.type_url, name) is not None))
+        names = group.present(self.type_url, taken)
         if self.message_bytes is not None and not self.full_set:
             names, later = _fitting(names, snapshot, self.type_url, self.message_bytes)
             self.owed.update(later)
@@ -169,8 +172,17 @@ class SotwWatch(Watch):
         payload = b"".join((body, length_delimited(5, nonce.encode()), self.trailer))
         if self.full_set:
             self._last_good.sent(snapshot, self.gone, changed)
-        versions = tuple(r.version for name in changed if (r := snapshot.get(self.type_url, name)) is not None)
+        if self._holds_whole(group, changed):
+            versions = group.whole(self.type_url).versions
+        else:
+            versions = tuple(r.version for name in changed if (r := snapshot.get(self.type_url, name)) is not None)
         return Response(self.type_url, nonce, version, changed, (), payload, versions)
+
+    def holds_whole(self, group: Group, response: Response) -> bool:
+        return self._holds_whole(group, response.names)
+
+    def _holds_whole(self, group: Group, names: tuple[str, ...]) -> bool:
+        return not self._last_good.stand_ins and group.is_all(self.type_url, names)
 
     def _body(self, snapshot: Snapshot, version: str, changed: tuple[str, ...]) -> bytes:
         resources: list[Resource]
@@ -277,6 +289,9 @@ class SotwStream(Stream[SotwWatch]):
         # answers are under way it is a request that crossed them (S32).
         again = not nonce and bool(watch.latest_nonce) and not watch.unanswered
         # The names count whatever the nonce (S28, S22).
-        added, dropped = watch.subscribe(set(request.resource_names), again=again)
+        assert self.group is not None
+        wanted = self.group.requested(request)
+        added, dropped = watch.subscribe(wanted, again=again)
         if added or dropped:
-            self._subscribed(watch, added, dropped)
+            in_order = wanted.in_order if added is wanted.names else tuple(sorted(added))
+            self._subscribed(watch, in_order, tuple(sorted(dropped)))

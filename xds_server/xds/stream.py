@@ -333,9 +333,10 @@ class Stream(ABC, Generic[W]):
 
     # Telling
 
-    def _subscribed(self, watch: W, added: Iterable[str], dropped: Iterable[str]) -> None:
+    def _subscribed(self, watch: W, added: tuple[str, ...], dropped: tuple[str, ...]) -> None:
+        """`added`, `dropped`: sorted."""
         self._awaiting.asked(watch.type_url, added)
-        self._tell("subscribed", type_url=watch.type_url, names=tuple(sorted(added)), removed=tuple(sorted(dropped)))
+        self._tell("subscribed", type_url=watch.type_url, names=added, removed=dropped)
 
     def _tell_refused(self, watch: W) -> None:
         """What is kept back from this client from now on, and what is no more."""

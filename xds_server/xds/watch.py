@@ -245,7 +245,7 @@ class Watch(ABC):
 
     def holds_whole(self, group: Group, response: Response) -> bool:
         """Whether a response that was just made is known to hold what `group.whole` says, and nothing in its place."""
-        return False
+        return group.is_all(self.type_url, response.names)
 
     # Answers
 
