@@ -164,3 +164,44 @@ async def test_who_stops_waiting_does_not_stop_the_others(patch: Patches) -> Non
     await asyncio.sleep(0)
     leaving.cancel()
     assert (await staying).number == 3
+
+
+async def test_while_earlier_ones_are_being_delivered_the_others_meet(
+    patch: Patches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise there would be one revision more that waits for its delivery in each pause, without an end."""
+    monkeypatch.setattr(batching, "PAUSE", 0.0)
+    monkeypatch.setattr(batching, "BEHIND", 60.0)
+    catalog, may_go, waits = patch.catalog, asyncio.Event(), asyncio.Event()
+    deliver, until_idle = catalog._deliver, catalog.until_idle
+
+    async def slow(delivery: Any) -> None:
+        await may_go.wait()
+        await deliver(delivery)
+
+    async def told(patience: float) -> None:
+        waits.set()
+        await until_idle(patience)
+
+    monkeypatch.setattr(catalog, "_deliver", slow)
+    monkeypatch.setattr(catalog, "until_idle", told)
+    patches = Patches(catalog)
+    async with asyncio.timeout(20):
+        assert (await patches(1, state="draining")).number == 3
+        waits.clear()
+        later = [asyncio.create_task(patches(n, state="draining")) for n in range(2, 50)]
+        await waits.wait()
+        later.append(asyncio.create_task(patches(50, state="draining")))
+        await asyncio.sleep(0)
+        may_go.set()
+        assert {(await each).number for each in later} == {4}
+
+
+async def test_a_delivery_that_stands_still_does_not_keep_changes_from_being_made(
+    patch: Patches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "BEHIND", 0.05)
+    monkeypatch.setattr(patch.catalog, "_deliver", lambda _: asyncio.Event().wait())
+    patches = Patches(patch.catalog)
+    async with asyncio.timeout(20):
+        assert [(await patches(n, state="draining")).number for n in (1, 2, 3)] == [3, 4, 5]

@@ -17,6 +17,9 @@ from xds_server.catalog.store.records import Attribution, Key
 
 PAUSE: Final = 0.05
 """Seconds between two commits."""
+BEHIND: Final = 0.5
+"""Seconds for which a commit waits, beyond that, while earlier ones are being delivered. More changes share it then, so that
+what is behind catches up instead of falling further behind."""
 
 RecordEdit = Callable[[Contents, Value | None], Proposal]
 """What somebody wants of one record, given what is in force, and what the record says: in force, or as those before leave it
@@ -56,6 +59,7 @@ class Batches:
         try:
             while self._waiting:
                 await asyncio.sleep(max(0.0, self._next - loop.time()))
+                await self._catalog.until_idle(BEHIND)
                 self._next = loop.time() + PAUSE
                 waiting, self._waiting = self._waiting, []
                 for batch in _batches(waiting):

@@ -7,6 +7,7 @@ on the newest one. A store that is lost leaves everything as it is: what is in f
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
@@ -125,6 +126,7 @@ class Catalog:
             async with self._moved:
                 self.delivered = delivery.revision
                 self._moved.notify_all()
+            self._queue.task_done()
 
     def close(self) -> None:
         """Let go of the store."""
@@ -140,6 +142,12 @@ class Catalog:
         """Wait until everything up to a revision was delivered."""
         async with self._moved:
             await self._moved.wait_for(lambda: self.delivered >= number)
+
+    async def until_idle(self, patience: float) -> None:
+        """Wait until all that is committed was delivered, for `patience` seconds at the most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._queue.join()
 
     # Writing
 

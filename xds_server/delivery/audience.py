@@ -11,7 +11,6 @@ from xds_server.xds import Node
 
 ALL_NODES: Final = ""
 """Key of the selector that matches every node."""
-_EVERY_NODE: Final = NodeSelector()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def dialect_of(node: Node) -> Dialect:
 
 def selector_key(selector: NodeSelector) -> str:
     """A selector as text of one line, equal for equal selectors."""
-    return ALL_NODES if selector == _EVERY_NODE else selector.model_dump_json(exclude_defaults=True)
+    return ALL_NODES if selector == NodeSelector() else selector.model_dump_json(exclude_defaults=True)
 
 
 class Audiences:
