@@ -250,6 +250,14 @@ class Stream(ABC, Generic[W]):
         """When `respond` has more to say if nothing happens before; None for never."""
         return self._next_try
 
+    @property
+    def has_new_watch(self) -> bool:
+        """Whether there is something to say of a type for the first time, which may be much."""
+        for watch in self._watches.values():
+            if watch.cursor is None:
+                return self.group is not None and self.group.snapshot is not None
+        return False
+
     def _make(self, group: Group, now: float) -> Response | None:
         assert group.snapshot is not None
         for watch in self._watches.values():

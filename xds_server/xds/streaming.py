@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -18,6 +18,7 @@ import grpc
 from xds_server.xds.limits import Limits, Turnstile
 from xds_server.xds.polling import NotReadyError
 from xds_server.xds.resource import Resource
+from xds_server.xds.room import Room
 from xds_server.xds.stream import InvalidRequestError, RefusedError, Stream, TooMuchError
 
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]
@@ -41,9 +42,10 @@ _PER_STREAM: Final = 0.005
 class Streaming:
     """The open streams of one server."""
 
-    def __init__(self, limits: Limits, history: History | None = None) -> None:
-        """`history`: see `DiscoveryServer`."""
+    def __init__(self, limits: Limits, history: History | None = None, room: Room | None = None) -> None:
+        """`history`: see `DiscoveryServer`. `room`: for first answers."""
         self._history = history
+        self._room = room or Room()
         rate = limits.new_streams_per_second
         self._turnstile = Turnstile(rate, 2 * rate, limits.stream_wait)
         self._limits = limits
@@ -102,9 +104,23 @@ class Streaming:
     async def _write(self, stream: Stream[Any], wake: asyncio.Event, reader: asyncio.Task[None], context: Any) -> None:
         while not reader.done() and not self._stopping.is_set():
             wake.clear()
-            while (response := stream.respond(time.monotonic())) is not None:
-                await context.write(response.payload)
+            while await self._send(stream, context):
+                pass
             await _wait(wake, stream.next_try)
+
+    async def _send(self, stream: Stream[Any], context: Any) -> bool:
+        """Send the next response; returns whether there was one."""
+        is_first = stream.has_new_watch
+        if is_first:
+            await self._room.enter()
+        response = stream.respond(time.monotonic())
+        if response is None:
+            if is_first:
+                self._room.pass_on()
+            return False
+        with self._room.take(len(response.payload)) if is_first else nullcontext():
+            await context.write(response.payload)
+        return True
 
     async def _read(self, stream: Stream[Any], wake: asyncio.Event, context: Any) -> None:
         with suppress(grpc.aio.BaseError):  # the call ended while a read was under way
