@@ -34,6 +34,13 @@ class Committed(NamedTuple):
 _WAS_APPLIED: Final = or_(revisions.c.state.is_(None), revisions.c.state == "applied")
 """Of revisions that are forgotten, only what was applied is left."""
 
+# What each commit says. Made once: SQLAlchemy takes longer to make a statement than SQLite to carry it out.
+_NEWEST: Final = select(func.max(revisions.c.number))
+_ADD_REVISION: Final = insert(revisions)
+_ADD_CHANGES: Final = insert(changes)
+_PUT_IN_FORCE: Final = insert(current)
+_TAKE_OUT: Final = delete(current).where(current.c.kind == bindparam("a_kind"), current.c.name == bindparam("a_name"))
+
 
 class Store:
     """An open database. Methods raise StoreError when it cannot be reached or written; then nothing was.
@@ -177,10 +184,10 @@ class Store:
         with writing(self._engine) as connection:
             if _head(connection) != revision.number - 1:
                 raise BehindError
-            connection.execute(insert(revisions).values(_row_of(revision)))
+            connection.execute(_ADD_REVISION, _row_of(revision))
             rows = [{"revision": revision.number, **_change_row(key, change)} for key, change in made.items()]
             if rows:
-                connection.execute(insert(changes), rows)
+                connection.execute(_ADD_CHANGES, rows)
             if revision.state == "applied":
                 _put_in_force(connection, revision.number, made)
             for number, new in (mark or {}).items():
@@ -218,22 +225,21 @@ class Store:
 
 
 def _head(connection: Connection) -> int:
-    return connection.execute(select(func.max(revisions.c.number))).scalar() or 0
+    return connection.execute(_NEWEST).scalar() or 0
 
 
 def _put_in_force(connection: Connection, number: int, made: Changes) -> None:
     keys = [{"a_kind": kind, "a_name": name} for kind, name in made]
     if not keys:
         return
-    of_record = and_(current.c.kind == bindparam("a_kind"), current.c.name == bindparam("a_name"))
-    connection.execute(delete(current).where(of_record), keys)
+    connection.execute(_TAKE_OUT, keys)
     there = [
         {"kind": kind, "name": name, "revision": number}
         for (kind, name), change in made.items()
         if change.entry is not None
     ]
     if there:
-        connection.execute(insert(current), there)
+        connection.execute(_PUT_IN_FORCE, there)
 
 
 def _entry(row: Any) -> Entry:
