@@ -37,6 +37,9 @@ from xds_server.security.authenticator import Authenticator
 from xds_server.security.node_names import node_rule
 from xds_server.security.tls import Certificates
 from xds_server.settings import Settings
+from xds_server.workers.manager import Workers
+from xds_server.workers.mirror import Mirror
+from xds_server.workers.options import Options
 from xds_server.xds import AddressInUseError, Event, Limits
 
 NAMES = 10
@@ -53,7 +56,7 @@ class NotAllowedError(Exception):
 
 async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: False) -> None:
     """Run the control plane until SIGTERM or SIGINT. Raises AddressInUseError when a port is taken, NotAllowedError for
-    what would let everybody in, and PemError for certificates that cannot be used.
+    what would let everybody in, PemError for certificates that cannot be used, and WorkersError.
 
     `stop_asked`: whether such a signal has come already, before there were handlers here.
     """
@@ -72,6 +75,7 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
         max_connection_age=settings.max_connection_age.total_seconds(),
         drain=settings.drain_time.total_seconds(),
     )
+    mirror = Mirror() if settings.workers > 1 else None
     publisher = Publisher(
         SystemLookup(settings.dns_servers),
         identifier=settings.identifier,
@@ -79,6 +83,7 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
         secrets=settings.secrets_dir,
         authorize=node_rule(settings, settings.http_address),
         history=lambda key: earlier(catalog, key),
+        mirror=mirror,
     )
     publisher.server.subscribe(lambda event: log_event(event, catalog.contents))
 
@@ -91,6 +96,18 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
             gc.freeze()
 
     async with AsyncExitStack() as opened, AsyncExitStack() as started, AsyncExitStack() as running:
+        workers = None
+        if mirror is not None:
+            options = partial(_worker_options, settings)
+            workers = Workers(
+                settings.workers,
+                mirror,
+                publisher,
+                options,
+                lambda event, worker: log_event(event, catalog.contents, worker=worker),
+            )
+            opened.push_async_callback(workers.end)
+            workers.begin()
         store = Store(settings.store)
         guard = Guard(settings.max_removal)
         catalog = Catalog(store, deliver, guard=guard, awaits_files=bool(settings.definitions))
@@ -120,8 +137,11 @@ async def serve(settings: Settings, stop_asked: Callable[[], bool] = lambda: Fal
         http_address = await _listen(running, "--http-address", settings.http_address, http.start, http.stop)
         require_client = settings.tls_client_ca is not None
         credentials = certificates.grpc_credentials(require_client=require_client) if certificates else None
-        start = partial(publisher.server.start, credentials=credentials)
-        xds_address = await _listen(running, "--xds-address", settings.xds_address, start, publisher.server.stop)
+        if workers is not None:
+            served = workers.start, workers.stop
+        else:
+            served = partial(publisher.server.start, credentials=credentials), publisher.server.stop
+        xds_address = await _listen(running, "--xds-address", settings.xds_address, *served)
         credentials = certificates.grpc_credentials(require_client=False) if certificates else None
         grpc = GrpcServer(management, access["--grpc-address"], credentials)
         grpc_address = await _listen(running, "--grpc-address", settings.grpc_address, grpc.start, grpc.stop)
@@ -164,6 +184,26 @@ def _certificates(settings: Settings) -> Certificates | None:
     return Certificates(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
 
 
+def _worker_options(settings: Settings, number: int, address: str) -> Options:
+    """Of the worker with a number, for all of them to listen on an address."""
+    return Options(
+        number=number,
+        address=address,
+        identifier=settings.identifier,
+        new_streams_per_second=settings.max_new_streams / settings.workers,
+        max_connection_age=settings.max_connection_age.total_seconds(),
+        drain_time=settings.drain_time.total_seconds(),
+        cert=str(settings.tls_cert or ""),
+        key=str(settings.tls_key or ""),
+        client_ca=str(settings.tls_client_ca or ""),
+        node_names=settings.node_names,
+        insecure=settings.insecure,
+        http_address=settings.http_address,
+        log_format=settings.log_format,
+        log_level=settings.log_level,
+    )
+
+
 async def _listen(
     running: AsyncExitStack,
     option: str,
@@ -204,12 +244,14 @@ async def _until(stop: asyncio.Event, *work: Any) -> None:
         await asyncio.gather(*tasks, stopped, return_exceptions=True)
 
 
-def log_event(event: Event, contents: Contents) -> None:
-    """What operators want to know of a stream's life; rejections are warnings. `contents`: the definitions in force."""
+def log_event(event: Event, contents: Contents, **about: Any) -> None:
+    """What operators want to know of a stream's life; rejections are warnings. `contents`: the definitions in force. `about`:
+    said as well, as the worker that the stream is of."""
+    told = log.bind(**about) if about else log
     node = event.node.id if event.node is not None else ""
     kind = event.type_url.rpartition(".")[2]
     if event.kind == "rejected":
-        log.warning(
+        told.warning(
             "xds.rejected",
             node=node,
             type=kind,
@@ -223,20 +265,20 @@ def log_event(event: Event, contents: Contents) -> None:
             applied=event.applied,
         )
     elif event.kind == "refused":
-        log.warning("xds.refused", node=node, problem=event.detail)
+        told.warning("xds.refused", node=node, problem=event.detail)
     elif event.kind == "quarantined":
-        log.warning(
+        told.warning(
             "xds.quarantined", node=node, type=kind, resources=_shown(event.names), problem=event.detail.strip()
         )
     elif event.kind == "released":
-        log.info("xds.released", node=node, type=kind, resources=_shown(event.names))
+        told.info("xds.released", node=node, type=kind, resources=_shown(event.names))
     elif event.kind == "oversized":
-        log.warning("xds.oversized", node=node, type=kind, resources=len(event.names), problem=event.detail)
+        told.warning("xds.oversized", node=node, type=kind, resources=len(event.names), problem=event.detail)
     elif event.kind in ("opened", "closed"):
         agent = event.node.user_agent if event.node is not None else ""
-        log.info(f"xds.{event.kind}", node=node, stream=event.stream, agent=agent, detail=event.detail)
+        told.info(f"xds.{event.kind}", node=node, stream=event.stream, agent=agent, detail=event.detail)
     else:
-        log.debug(
+        told.debug(
             f"xds.{event.kind}",
             node=node,
             type=kind,

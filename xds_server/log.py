@@ -9,8 +9,9 @@ import structlog
 LogFormat = Literal["text", "json"]
 
 
-def configure(format: LogFormat, level: str = "info") -> None:
-    """Send every event to stderr: as text (coloured on a terminal), or as one JSON object per line.
+def configure(format: LogFormat, level: str = "info", **about: object) -> None:
+    """Send every event to stderr: as text (coloured on a terminal), or as one JSON object per line. `about`: what every
+    line says.
 
     Warnings and errors of libraries, too, as `library.message`.
     """
@@ -19,6 +20,8 @@ def configure(format: LogFormat, level: str = "info") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
+    if about:
+        shared.insert(0, lambda _, __, event: {**event, **about})
     renderer: structlog.typing.Processor
     if format == "text":
         shared.append(_without_empty)

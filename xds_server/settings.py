@@ -114,7 +114,10 @@ class Settings(BaseSettings):
     max_connection_age: Duration = timedelta(minutes=30)
     """When a connection is told to come back, so that replicas share the load; 10 % more or less. 0s: never."""
     max_new_streams: Annotated[float, Field(ge=0)] = 1000
-    """Streams let in per second, after twice as many at once; others wait up to 10 s. 0: no limit."""
+    """Streams let in per second, after twice as many at once; others wait up to 10 s. 0: no limit. Of several workers each lets
+    in its part."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that serve the xDS port together (Linux): for more Envoys than one processor can serve. 1: this one alone."""
     drain_time: Duration = timedelta(seconds=5)
     """Time over which streams end on SIGTERM, when there are many, so that Envoys do not all return at once."""
     log_format: Literal["text", "json"] = "text"

@@ -14,8 +14,7 @@ from shared_fleet import GONE, SharingFleet, statements
 from sqlalchemy import Engine, text
 from structlog.testing import capture_logs
 
-from xds_server.fleet import NodeStatus, Part, Progress
-from xds_server.replicas import telling
+from xds_server.fleet import NodeStatus, Part, Progress, telling
 from xds_server.replicas.rows import exchange
 from xds_server.xds import CLUSTER
 

@@ -75,6 +75,7 @@ def serve(
     identifier: Annotated[str | None, _option("identifier")] = None,
     max_connection_age: Annotated[str | None, _option("max_connection_age")] = None,
     max_new_streams: Annotated[float | None, _option("max_new_streams")] = None,
+    workers: Annotated[int | None, _option("workers")] = None,
     drain_time: Annotated[str | None, _option("drain_time")] = None,
     log_format: Annotated[str | None, _option("log_format")] = None,
     log_level: Annotated[str | None, _option("log_level")] = None,
@@ -93,10 +94,11 @@ def serve(
     from xds_server import app, log
     from xds_server.catalog.store.engine import StoreError
     from xds_server.pem_files import PemError
+    from xds_server.workers.manager import WorkersError
     from xds_server.xds import AddressInUseError
 
     log.configure(settings.log_format, settings.log_level)
     try:
         asyncio.run(app.serve(settings, stopping.asked))
-    except (AddressInUseError, StoreError, PemError, app.NotAllowedError) as error:
+    except (AddressInUseError, StoreError, PemError, WorkersError, app.NotAllowedError) as error:
         fail(str(error))

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,6 +54,19 @@ def selector_key(selector: NodeSelector) -> str:
     return ALL_NODES if selector == NodeSelector() else selector.model_dump_json(exclude_defaults=True)
 
 
+def selector_of(key: str) -> NodeSelector:
+    """The selector that a key is of."""
+    return NodeSelector() if key == ALL_NODES else NodeSelector.model_validate_json(key)
+
+
+def grouped(node: Node, selectors: Mapping[str, NodeSelector], by_place: Set[str]) -> NodeGroup:
+    """The group that `node` falls into. `selectors`: those in use, by key; `by_place`: keys of those with which any definition
+    asks for places."""
+    matched = {key for key, selector in selectors.items() if matches(selector, node)}
+    place = Place(node.region, node.zone) if matched & by_place else NOWHERE
+    return NodeGroup(dialect_of(node), frozenset(matched - {ALL_NODES}), place)
+
+
 class Audiences:
     """The selectors in use, counted, and the groups that nodes fall into."""
 
@@ -79,9 +93,12 @@ class Audiences:
 
     def group_of(self, node: Node) -> NodeGroup:
         """The group that `node` falls into."""
-        matched = {key for key, selector in self._selectors.items() if matches(selector, node)}
-        place = Place(node.region, node.zone) if matched & self._uses_by_place.keys() else NOWHERE
-        return NodeGroup(dialect_of(node), frozenset(matched - {ALL_NODES}), place)
+        return grouped(node, self._selectors, self._uses_by_place.keys())
+
+    @property
+    def in_use(self) -> dict[str, bool]:
+        """All that decides it: the keys of the selectors in use, and whether any definition with it asks for places."""
+        return {key: key in self._uses_by_place for key in self._selectors}
 
 
 def _count(uses: Counter[str], key: str, step: int = 1) -> bool:

@@ -81,6 +81,11 @@ class InForce:
         """The group that a node falls into."""
         return self._audiences.group_of(node)
 
+    @property
+    def selectors(self) -> dict[str, bool]:
+        """See `Audiences.in_use`."""
+        return self._audiences.in_use
+
     def claimed_twice(self, wanted: Mapping[Key, Definition | None]) -> dict[Key, str]:
         """Of what is `wanted`, the upstreams that claim a host name which another one, that stays in force, answers for.
 

@@ -25,6 +25,7 @@ from xds_server.delivery.earlier import History, earlier
 from xds_server.delivery.effects import Effects, effects
 from xds_server.delivery.in_force import Definition, InForce, Key, hosts_of, secrets_of
 from xds_server.delivery.kept import Kept
+from xds_server.delivery.mirror import Mirror
 from xds_server.delivery.moments import Clock, Input, Moments
 from xds_server.delivery.reports import Reports, tell_applied
 from xds_server.fleet import Commit, Fleet
@@ -74,15 +75,15 @@ class Publisher:
         secrets: Path | None = None,
         authorize: Authorize | None = None,
         history: History | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         """`identifier`, `limits`, `authorize`: of the `DiscoveryServer`. `secrets`: directory of those that definitions
-        name. `history`: where to look for what was served before this process began."""
-
-        async def look_back(group: str, refused: Resource) -> Resource | None:
-            return await earlier(refused, self._groups[group], history, self.secrets) if history is not None else None
-
+        name. `history`: where to look for what was served before this process began. `mirror`: of processes that serve the
+        same."""
+        self._history = history
+        self._mirror = mirror
         self.server = DiscoveryServer(
-            self._group_of, authorize=authorize, identifier=identifier, limits=limits, history=look_back
+            self._group_of, authorize=authorize, identifier=identifier, limits=limits, history=self.look_back
         )
         self.fleet = Fleet(self.server)
         self.resolver = Resolver(self._resolved, lookup)
@@ -130,6 +131,8 @@ class Publisher:
             before = {key: self._served(Dialect.ADS, key) for key in accepted} if self._loaded else {}
             with self.fleet.published(commit) if commit is not None else nullcontext():
                 self._put_in_force(accepted, made)
+            if self._mirror is not None and commit is not None:
+                self._mirror.published(commit)
             self._reports.tell_lints({key: given and given.definition for key, given in accepted.items()})
             after = {key: self._served(Dialect.ADS, key) for key in before}
             tell_applied({key: _effects(old, after[key], accepted[key]) for key, old in before.items()})
@@ -147,6 +150,27 @@ class Publisher:
             self._is_unwritten = True
             for group in self._groups.values():
                 self._set_first(group)
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether there is something to serve, and everybody who is to serve it listens."""
+        return self.server.serving if self._mirror is None else self.server.ready and self._mirror.serves
+
+    def want(self, group: NodeGroup) -> None:
+        """Have a group served from now on: a node fell into it."""
+        self._groups[group.name] = group
+        if group.dialect not in self._compiled:
+            if group.dialect not in self._starting:
+                task = asyncio.get_running_loop().create_task(self._start(group.dialect))
+                self._starting[group.dialect] = _Start(task, set())
+        elif self.server.snapshot(group.name) is None:
+            self._set_first(group)
+
+    async def look_back(self, group: str, refused: Resource) -> Resource | None:
+        """The version of a resource before the one that a client in `group` refuses; None where it is not known."""
+        if self._history is None or group not in self._groups:
+            return None
+        return await earlier(refused, self._groups[group], self._history, self.secrets)
 
     def warnings(self, node: Node) -> dict[str, tuple[str, ...]]:
         """How what `node` receives falls short of its definitions, by upstream; those that do not are left out."""
@@ -258,9 +282,22 @@ class Publisher:
             if group.dialect in compiled:
                 self._update(group, before[group.dialect])
         if regroup:
-            self.server.regroup()
-            self.server.drop_groups(keep={EVERYONE.name})
-            self._groups = {name: self._groups[name] for name in self.server.groups}
+            self._regroup()
+
+    def _regroup(self) -> None:
+        mirrored = self._mirror.wanted if self._mirror is not None else frozenset()
+        self.server.regroup()
+        self.server.drop_groups(keep={EVERYONE.name, *mirrored})
+        kept = {*self.server.groups, *mirrored}
+        self._groups = {name: group for name, group in self._groups.items() if name in kept}
+        if self._mirror is not None:
+            self._mirror.select(self._in_force.selectors)
+            self._mirror.keep(self._groups.keys())
+
+    def _serve(self, snapshot: Snapshot, group: str) -> None:
+        self.server.set_snapshot(snapshot, group)
+        if self._mirror is not None:
+            self._mirror.serve(group, snapshot)
 
     def _served(self, dialect: Dialect, key: Key) -> _Served | None:
         compiled = self._compiled[dialect].get(key)
@@ -274,7 +311,7 @@ class Publisher:
         """Bring a group's snapshot from what was served `before` to what is served now."""
         snapshot = self.server.snapshot(group.name)
         if snapshot is None:
-            self.server.set_snapshot(self._build(group), group.name)
+            self._serve(self._build(group), group.name)
             return
         upsert: list[Resource] = []
         stale: set[tuple[str, str]] = set()
@@ -289,14 +326,14 @@ class Publisher:
             upsert += routes
             stale |= set() if routes else {(ROUTES, ROUTES_NAME)}
         kept = {(r.type_url, r.name) for r in upsert}
-        self.server.set_snapshot(snapshot.change(upsert, stale - kept), group.name)
+        self._serve(snapshot.change(upsert, stale - kept), group.name)
 
     def _set_first(self, group: NodeGroup) -> None:
         """Serve a group what there is, if that is known."""
         if self._loaded:
-            self.server.set_snapshot(self._build(group), group.name)
+            self._serve(self._build(group), group.name)
         elif self._is_unwritten and group.dialect in self._compiled:
-            self.server.set_snapshot(Snapshot.unwritten(), group.name)
+            self._serve(Snapshot.unwritten(), group.name)
 
     def _build(self, group: NodeGroup) -> Snapshot:
         """Everything that a group receives."""
@@ -321,13 +358,7 @@ class Publisher:
 
     def _group_of(self, node: Node) -> str:
         group = self._in_force.group_of(node)
-        self._groups[group.name] = group
-        if group.dialect not in self._compiled:
-            if group.dialect not in self._starting:
-                task = asyncio.get_running_loop().create_task(self._start(group.dialect))
-                self._starting[group.dialect] = _Start(task, set())
-        elif self.server.snapshot(group.name) is None:
-            self._set_first(group)
+        self.want(group)
         return group.name
 
 

@@ -1,7 +1,8 @@
 """The fleet: what every connected client has, how far each revision has come, and the numbers of both.
 
 Everything here is fed by what the discovery server tells; nothing is asked of clients, and nothing waits but `Fleet.wait`.
-Where other replicas serve a part of it, `others` has what they tell, and the whole is shown.
+Where other replicas serve a part of it, `others` has what they tell, and where worker processes serve this replica's own part,
+`workers`; the whole is shown.
 """
 
 import asyncio
@@ -47,9 +48,13 @@ class Fleet:
         self._server = server
         self._clock = clock
         self._nodes = Nodes(clock)
-        self.metrics = Metrics(self._nodes)
+        self.workers = Others(clock)
+        """The parts of this replica's worker processes. Call `workers_told` when these are not what they were."""
+        self.metrics = Metrics(self._nodes, self.workers)
         self._rollouts: dict[int, Rollout] = {}
         """By revision, in the order in which they were served."""
+        self._converging: set[int] = set()
+        """Revisions whose way through the workers is measured, and not over."""
         self._forgotten = 0
         """The newest revision that is not remembered."""
         self._served = Bell()
@@ -97,12 +102,12 @@ class Fleet:
 
     def rejecting(self) -> list[NodeStatus]:
         """Those of `nodes` that are connected and reject something, at the cost of these alone."""
-        own = [self._placed(status) for status in self._nodes.rejecting()]
-        return merged_nodes([own, *self.others.rejecting()])
+        own = merged_nodes([self._nodes.rejecting(), *self.workers.rejecting()])
+        return merged_nodes([map(self._placed, own), *self.others.rejecting()])
 
     def connected(self) -> list[Node]:
-        """Those that are connected; one with streams at several replicas is several times in it."""
-        return [*self._nodes.connected(), *self.others.connected()]
+        """Those that are connected; one with streams at several processes is several times in it."""
+        return [*self._nodes.connected(), *self.workers.connected(), *self.others.connected()]
 
     # This replica's part
 
@@ -114,16 +119,17 @@ class Fleet:
 
     def own_nodes(self) -> list[NodeStatus]:
         """The nodes of this replica alone, as `nodes`."""
-        return [self._placed(status) for status in self._nodes.all()]
+        return [self._placed(status) for status in merged_nodes([self._nodes.all(), *self.workers.nodes()])]
 
     def own_ids(self) -> list[str]:
         """The ids of these, in no order."""
-        return self._nodes.ids()
+        return [*{*self._nodes.ids(), *self.workers.ids()}]
 
     def own_node(self, node_id: str) -> NodeStatus | None:
         """One of them."""
         status = self._nodes.get(node_id)
-        return self._placed(status) if status is not None else None
+        seen = [*([status] if status is not None else ()), *self.workers.node(node_id)]
+        return self._placed(merged_node(seen)) if seen else None
 
     def _placed(self, status: NodeStatus) -> NodeStatus:
         return status.at(self._replica) if self._replica else status
@@ -132,7 +138,18 @@ class Fleet:
         """How far a revision has come with the nodes of this replica, of which `names` pending ones are named at the most; None
         for one that is not remembered."""
         rollout = self._rollouts.get(revision)
-        return rollout.progress(names) if rollout is not None else None
+        return self._own(revision, rollout, names) if rollout is not None else None
+
+    def _own(self, revision: int, rollout: Rollout, names: int | None = None) -> Progress:
+        """Of this replica, with its workers."""
+        awaited = self.workers.awaited(revision)
+        merged = merged_progress(rollout.progress(names), self.workers.find(revision), awaited=awaited)
+        return merged if names is None else merged.naming(names)
+
+    @property
+    def delivered(self) -> int:
+        """The newest revision that is served by every worker; -1 for none."""
+        return self.workers.delivered(self.newest)
 
     @property
     def revisions(self) -> list[int]:
@@ -150,10 +167,29 @@ class Fleet:
             rollout.changed.ring()
         self._served.ring()
 
-    # Of this replica
+    def workers_told(self, nodes: Iterable[str], revisions: Iterable[int]) -> None:
+        """What workers have to tell of these is not what it was; whoever waits looks again."""
+        revisions = list(revisions)
+        for revision in self._converging.intersection(revisions):
+            self._measure(revision)
+        if self._unshared is not None:
+            self._unshared.add(nodes, revisions)
+        self.others_told()
+
+    def _measure(self, revision: int) -> None:
+        """See whether everyone whom a revision concerns at any worker has answered by now, or left."""
+        progress = self._own(revision, self._rollouts[revision])
+        if progress.is_open or progress.awaited:
+            return
+        self._converging.discard(revision)
+        if progress.ending is not None and progress.seconds is not None:
+            self.metrics.converged(progress.ending, progress.seconds)
+
+    # Of this process
 
     def affected(self, groups: Iterable[str], touched: Touched | None = None) -> tuple[str, ...]:
-        """The ids of connected nodes that a change of these groups' snapshots would concern, sorted: a preview.
+        """The ids of connected nodes that a change of these groups' snapshots would concern, sorted: a preview. Of this process:
+        those of workers and other replicas are not in it.
 
         `touched`: names of resources by type URL that would change. Only nodes that are subscribed to any of these count, by
         the same rule as when it is served. None: whoever is in the groups.
@@ -188,6 +224,8 @@ class Fleet:
             before.end()
             before.changed.ring()
         self._rollouts[commit.revision] = rollout
+        if self.workers and commit.committed_at is not None:
+            self._converging.add(commit.revision)
         self.newest = max(self.newest, commit.revision)
         self._moved(rollout)
         self._forget()
@@ -210,6 +248,7 @@ class Fleet:
         for rollout in (*open_ones[:-MOST_OPEN], *ended[:-MOST_ENDED]):
             rollout.end()
             del self._rollouts[rollout.revision]
+            self._converging.discard(rollout.revision)
             self._forgotten = max(self._forgotten, rollout.revision)
 
     def progress(self, revision: int) -> Progress:
@@ -220,7 +259,7 @@ class Fleet:
         return self._progress(revision, self._find(revision))
 
     def _progress(self, revision: int, rollout: Rollout | None) -> Progress:
-        own = rollout.progress() if rollout is not None else _not_yet(revision)
+        own = self._own(revision, rollout) if rollout is not None else _not_yet(revision)
         awaited, unknown = self.others.awaited(revision), self.others.unknown(revision)
         return merged_progress(own, self.others.find(revision), awaited=awaited, unknown=unknown)
 
@@ -247,8 +286,12 @@ class Fleet:
     def _is_decided(self, revision: int, rollout: Rollout, share: float) -> bool:
         if not self.others.are_asked(revision):
             self.ask()
-        others = self.others.counts(revision)
-        return others is not None and rollout.counts.plus(others).are_decided(share)
+        counts = rollout.counts
+        for elsewhere in (self.workers.counts(revision), self.others.counts(revision)):
+            if elsewhere is None:
+                return False
+            counts = counts.plus(elsewhere)
+        return counts.are_decided(share)
 
     def _find(self, revision: int) -> Rollout | None:
         """The rollout that carries a revision; None when it is not served yet."""

@@ -56,7 +56,7 @@ def merged_progress(
     """How far a revision has come everywhere. `awaited`, `unknown`: see `Progress`."""
     if not (others or awaited or unknown):
         return own
-    parts = [own, *others]
+    parts, awaited = [own, *others], (*own.awaited, *awaited)
     pending: dict[str, set[str]] = {}
     for part in parts:
         for node, types in part.pending.items():

@@ -4,17 +4,20 @@ Labels are bounded: types, ways of asking, statuses, outcomes. Ids of nodes and 
 """
 
 from collections import Counter as Count
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
+from xds_server.fleet.merging import merged_nodes
 from xds_server.fleet.nodes import Nodes
+from xds_server.fleet.others import Others
 from xds_server.fleet.plain import kind
-from xds_server.fleet.rollout import Ending
+from xds_server.fleet.progress import Ending
 from xds_server.xds import (
     CLUSTER,
     ENDPOINTS,
@@ -44,6 +47,12 @@ _COUNTERS: Final = (
     ("sent_bytes", "Bytes of the responses sent to xDS clients"),
 )
 """In the order of `_OfType`."""
+_LATENCY: Final = "acknowledgement_seconds"
+_SUMMED: Final = frozenset(f"xds_server_{name}" for name in (*(name for name, _ in _COUNTERS), _LATENCY))
+"""Families that worker processes count, each for itself."""
+
+Sums = Mapping[tuple[str, tuple[tuple[str, str], ...]], float]
+"""What was counted, by the name of a sample and its labels."""
 
 
 class _OfType(NamedTuple):
@@ -72,13 +81,16 @@ class CatalogueFigures(NamedTuple):
 class Metrics:
     """Counts events, and shows the rest as it is when it is asked for."""
 
-    def __init__(self, nodes: Nodes) -> None:
+    def __init__(self, nodes: Nodes, workers: Others) -> None:
+        """`workers`: processes whose nodes are connected as well."""
         self.registry = CollectorRegistry()
+        self._elsewhere: dict[str, Sums] = {}
+        self._ended: Count[tuple[str, tuple[tuple[str, str], ...]]] = Count()
         self._counters = tuple(
             Counter(f"xds_server_{name}", help, ["type"], registry=self.registry) for name, help in _COUNTERS
         )
         self._latency = Histogram(
-            "xds_server_acknowledgement_seconds",
+            f"xds_server_{_LATENCY}",
             "Time from a response to its acknowledgement",
             ["type"],
             registry=self.registry,
@@ -96,7 +108,7 @@ class Metrics:
         )
         self._catalogue = _Catalogue()
         self.registry.register(self._catalogue)
-        self.registry.register(_Connected(nodes))
+        self.registry.register(_Connected(nodes, workers))
         ProcessCollector(namespace="xds_server", registry=self.registry)
 
     def _of(self, type_url: str) -> "_OfType":
@@ -136,12 +148,55 @@ class Metrics:
         Costs the connected nodes times their types.
         """
         encode, content_type = choose_encoder(accept)
-        return encode(self.registry), content_type
+        return encode(_Whole(self.registry, [self._ended, *self._elsewhere.values()])), content_type
+
+    # Worker processes
+
+    def counted(self) -> Sums:
+        """What this process counted of what is added up."""
+        families = (metric for metric in self.registry.collect() if metric.name in _SUMMED)
+        return {_key(each): each.value for family in families for each in family.samples if _is_counted(each.name)}
+
+    def add(self, worker: str, sums: Sums) -> None:
+        """Show what another process has counted since it began as well."""
+        self._elsewhere[worker] = sums
+
+    def end(self, worker: str) -> None:
+        """It has ended: what it counted stays."""
+        self._ended.update(self._elsewhere.pop(worker, {}))
 
 
 def _type(type_url: str) -> str:
     """A type as a label: clients may ask for any text."""
     return kind(type_url) if type_url in _TYPES else "other"
+
+
+def _key(sample: Sample) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return sample.name, tuple(sorted(sample.labels.items()))
+
+
+def _is_counted(name: str) -> bool:
+    return not name.endswith("_created")
+
+
+class _Whole(Collector):
+    """A registry, with what others counted added."""
+
+    def __init__(self, registry: CollectorRegistry, others: Iterable[Sums]) -> None:
+        self._registry, self._others = registry, others
+
+    def collect(self) -> Iterator[Metric]:
+        more: Count[tuple[str, tuple[tuple[str, str], ...]]] = Count()
+        for sums in self._others:
+            more.update(sums)
+        for metric in self._registry.collect():
+            if more and metric.name in _SUMMED:
+                samples = [each._replace(value=each.value + more.pop(_key(each), 0.0)) for each in metric.samples]
+                of_others = [key for key in more if key[0].startswith(f"{metric.name}_")]
+                metric.samples = samples + [
+                    Sample(name, dict(labels), more[name, labels]) for name, labels in of_others
+                ]
+            yield metric
 
 
 class _Catalogue(Collector):
@@ -164,8 +219,8 @@ class _Catalogue(Collector):
 class _Connected(Collector):
     """Who is connected, and how well they are served."""
 
-    def __init__(self, nodes: Nodes) -> None:
-        self._nodes = nodes
+    def __init__(self, nodes: Nodes, workers: Others) -> None:
+        self._nodes, self._workers = nodes, workers
 
     def collect(self) -> Iterator[Metric]:
         nodes: Count[tuple[str, ...]] = Count()
@@ -174,6 +229,12 @@ class _Connected(Collector):
             nodes[(way,)] += 1
             streams[(way,)] += count
         statuses = Count((_type(type_url), status) for type_url, status in self._nodes.statuses())
+        for node in (node for node in merged_nodes(self._workers.nodes()) if node.connected):
+            ways = Count(f"{stream.service}-{stream.variant}" for stream in node.streams)
+            for way, count in ways.items():
+                nodes[(way,)] += 1
+                streams[(way,)] += count
+            statuses.update((_type(each.type_url), each.status) for each in node.types)
         yield _gauges("nodes", "Connected nodes by the way that they ask", ["variant"], nodes.items())
         yield _gauges("streams", "Open streams by the way that they ask", ["variant"], streams.items())
         yield _gauges(

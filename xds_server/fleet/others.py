@@ -1,4 +1,5 @@
-"""What the other replicas of one store tell of their parts of the fleet. No I/O: it is brought here, and shown by `Fleet`."""
+"""What other processes tell of their parts of the fleet: replicas of one store, or workers. No I/O: it is brought here, and
+shown by `Fleet`."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -80,6 +81,14 @@ class Others:
         self._parts = parts
         self.problem = problem
         self.asked = asked
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._parts)
+
+    def delivered(self, newest: int) -> int:
+        """The newest revision, up to `newest`, that all of them serve."""
+        return min([newest, *(part.delivered for part in self._parts.values())])
 
     @property
     def remembered_since(self) -> float:

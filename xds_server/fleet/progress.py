@@ -1,10 +1,13 @@
 """How far one revision has come: the answer to whoever waits for it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from heapq import nsmallest
+from typing import Any, Literal, NamedTuple
 
 from xds_server.fleet.plain import plain
+
+Ending = Literal["acknowledged", "rejected", "left"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,21 @@ class Progress:
     def is_whole(self) -> bool:
         """Whether it is known of every replica."""
         return self.published and not self.awaited and not self.unknown
+
+    @property
+    def ending(self) -> Ending | None:
+        """What came of it, once there is nobody left to wait for: a rejection counts most. None where nobody was affected."""
+        if self.rejections:
+            return "rejected"
+        if self.acknowledged:
+            return "acknowledged"
+        return "left" if self.left else None
+
+    def naming(self, most: int) -> "Progress":
+        """With so many pending nodes named at the most."""
+        if len(self.pending) <= most:
+            return self
+        return replace(self, pending={name: self.pending[name] for name in nsmallest(most, self.pending)})
 
     def reached(self, share: float) -> bool:
         """Whether at least `share` percent of the affected nodes acknowledged it, of all replicas. Of none, that is true."""

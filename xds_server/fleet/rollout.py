@@ -7,16 +7,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import nsmallest
-from typing import Final, Literal
+from typing import Final
 
 from xds_server.fleet.plain import kind
-from xds_server.fleet.progress import Counts, Progress, Rejected
+from xds_server.fleet.progress import Counts, Ending, Progress, Rejected
 from xds_server.xds import Outcome, Tracking
 
 TOLD: Final = 100
 """Rejections of one revision that are kept in words. They tend to be the same."""
-
-Ending = Literal["acknowledged", "rejected", "left"]
 
 
 class Bell:

@@ -1,6 +1,6 @@
-"""What changed of this replica's part of the fleet since the others were told last: names and numbers only."""
+"""What changed of this process's part of the fleet since the others were told last: names and numbers only."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
@@ -16,16 +16,24 @@ class Unshared:
     def __init__(self) -> None:
         self._nodes: dict[str, None] = {}
         self._revisions: dict[int, None] = {}
+        self.ring: Callable[[], object] = lambda: None
+        """Called when there is something to tell."""
+
+    def __bool__(self) -> bool:
+        """Whether there is."""
+        return bool(self._nodes or self._revisions)
 
     def note(self, event: Event) -> None:
         """Something happened on a stream."""
         if event.node is not None and event.kind != _OF_NOBODY:
             self._nodes[event.node.id] = None
+            self.ring()
 
     def add(self, nodes: Iterable[str] = (), revisions: Iterable[int] = ()) -> None:
         """These changed."""
         self._nodes.update(dict.fromkeys(nodes))
         self._revisions.update(dict.fromkeys(revisions))
+        self.ring()
 
     def clear(self) -> None:
         """As if nothing had changed."""

@@ -161,4 +161,4 @@ class Management:
     @property
     def is_ready(self) -> bool:
         """Whether the catalogue is loaded, and xDS is served."""
-        return self.publisher.server.serving
+        return self.publisher.is_serving

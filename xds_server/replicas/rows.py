@@ -15,8 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from xds_server.catalog.store.engine import StoreError, reason
 from xds_server.catalog.store.tables import replica_parts, replicas
 from xds_server.catalog.store.transaction import reading
-from xds_server.replicas import words
-from xds_server.replicas.words import Answer, Heard, Key, Word
+from xds_server.fleet import words
+from xds_server.fleet.words import Key, Word
+from xds_server.replicas.words import Answer, Heard
 
 _AGE = func.extract("epoch", func.clock_timestamp() - replicas.c.alive)
 _AWAKE = func.extract("epoch", func.clock_timestamp() - func.pg_postmaster_start_time())

@@ -15,9 +15,10 @@ from sqlalchemy import Engine
 from xds_server.catalog.calls import Calls
 from xds_server.catalog.store.engine import StoreError
 from xds_server.fleet import Fleet, Part
+from xds_server.fleet.telling import Telling
+from xds_server.fleet.words import Word
 from xds_server.replicas.rows import ForgottenError, exchange, leave
-from xds_server.replicas.telling import Telling
-from xds_server.replicas.words import Answer, Heard, Word
+from xds_server.replicas.words import Answer, Heard
 
 PAUSE: Final = 0.25
 """Seconds between two looks at what others tell; what changed here is told no more often."""

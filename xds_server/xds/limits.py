@@ -54,10 +54,10 @@ class Limits:
                 raise ValueError(f"{name} is 0: nobody could be served")
 
 
-def grpc_options(limits: Limits) -> tuple[tuple[str, int], ...]:
-    """The options of a gRPC server that keep to `limits`."""
+def grpc_options(limits: Limits, *, shares_port: bool = False) -> tuple[tuple[str, int], ...]:
+    """The options of a gRPC server that keep to `limits`. `shares_port`: with other processes."""
     options = (
-        ("grpc.so_reuseport", 0),  # else two servers would share a port in silence
+        ("grpc.so_reuseport", int(shares_port)),  # gRPC's default is 1: two servers would share a port in silence
         ("grpc.max_receive_message_length", min(limits.max_request_bytes, 2**31 - 1)),
         ("grpc.max_send_message_length", -1),
         # Find dead clients (P13), and let clients look for a dead server as often as they like (P12, P14).

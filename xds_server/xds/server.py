@@ -224,8 +224,16 @@ class DiscoveryServer:
 
     # Service
 
-    async def start(self, address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None) -> int:
+    async def start(
+        self,
+        address: str = "127.0.0.1:0",
+        credentials: grpc.ServerCredentials | None = None,
+        *,
+        shares_port: bool = False,
+    ) -> int:
         """Listen on `address` (port 0: any free one) and return the port. `credentials`: TLS; default: plain text.
+        `shares_port`: with other processes of this user that say so as well; the kernel hands each connection to one of them
+        (SO_REUSEPORT).
 
         Raises ValueError for what is no host:port (an IPv6 address in brackets) and for a host without an address,
         AddressInUseError, and RuntimeError when it is listening already. Besides discovery there are gRPC's health
@@ -240,7 +248,7 @@ class DiscoveryServer:
         except (OSError, UnicodeError) as error:
             raise ValueError(f"{address!r} is no host:port of this machine: {host} has no address ({error})") from None
         self._streaming = Streaming(self._limits, self._history)
-        server = grpc.aio.server(options=grpc_options(self._limits))
+        server = grpc.aio.server(options=grpc_options(self._limits, shares_port=shares_port))
         add_discovery(server, self._stream, self._fetch)
         health = Health(server)
         add_reflection(server)

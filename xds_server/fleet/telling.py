@@ -1,11 +1,14 @@
-"""What this replica tells next: only what changed, in parts that cost the event loop little. No I/O."""
+"""What this process tells next: only what changed, in parts that cost the event loop little. No I/O."""
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
-from xds_server.fleet import Fleet, NodeStatus, Progress
-from xds_server.replicas.words import Key, Word, node_key, rollout_key
+from xds_server.fleet.fleet import Fleet
+from xds_server.fleet.progress import Progress
+from xds_server.fleet.status import NodeStatus
+from xds_server.fleet.words import Key, Word, node_key, rollout_key
 
 NODES: Final = 1.0
 """Seconds between two times that nodes are told of; how far revisions have come is told at once."""
@@ -20,10 +23,14 @@ PART: Final = 50
 class Telling:
     """Keeps what was told."""
 
-    def __init__(self, fleet: Fleet, name: str, alive: float) -> None:
-        """`name`: of this replica, for people. `alive`: seconds after which something is said in any case."""
-        self._fleet, self._name, self._alive = fleet, name, alive
-        self._unshared = fleet.name(name)
+    def __init__(
+        self, fleet: Fleet, name: str, alive: float, *, rest: Callable[[int], float] = lambda _: NODES
+    ) -> None:
+        """`name`: of this process, for people; "" for none. `alive`: seconds after which something is said in any case. `rest`:
+        for how many seconds nothing is told of nodes after so many of them; default `NODES`."""
+        self._fleet, self._name, self._alive, self._rest = fleet, name, alive, rest
+        self.unshared = fleet.name(name)
+        """What changed since."""
         self.number = 0
         """Of the last word."""
         self._is_anew = True
@@ -37,19 +44,19 @@ class Telling:
     def anew(self) -> None:
         """Nobody may know any more what was told: tell everything with the next word."""
         self._is_anew = True
-        self._unshared.clear()
+        self.unshared.clear()
 
     async def word(self) -> Word | None:
         """The next word; None where there is nothing to say. One that does not arrive needs `anew`."""
         fleet, now = self._fleet, asyncio.get_running_loop().time()
-        delivered = fleet.newest  # asked first: all revisions up to it are told by now, or with this word
+        delivered = fleet.delivered  # asked first: all revisions up to it are told by now, or with this word
         if is_anew := self._is_anew:
             self._is_anew = False
             self._revisions, self._departed = set(), OrderedDict()
-            self._unshared.add(fleet.own_ids(), fleet.revisions)
+            self.unshared.add(fleet.own_ids(), fleet.revisions)
         is_time = is_anew or now >= self._nodes_due
-        named = self._unshared.take_nodes(MOST) if is_time else []
-        rollouts = await self._rollouts(self._unshared.take_revisions())
+        named = self.unshared.take_nodes(MOST) if is_time else []
+        rollouts = await self._rollouts(self.unshared.take_revisions())
         nodes, gone = await self._nodes(named)
         gone += self._forgotten_revisions() if rollouts else []
         says_something = is_anew or rollouts or nodes or gone
@@ -59,7 +66,7 @@ class Telling:
         self.number += bool(says_something)
         self._delivered, self._alive_due = delivered, now + self._alive
         if nodes:
-            self._nodes_due = now + NODES
+            self._nodes_due = now + self._rest(len(nodes))
         return Word(self._name, before, self.number, delivered, fleet.forgotten, nodes, rollouts, gone)
 
     async def _rollouts(self, revisions: list[int]) -> list[Progress]:
