@@ -93,7 +93,7 @@ class Fleet:
     def nodes_after(self, node_id: str, most: int) -> list[NodeStatus]:
         """The first `most` of `nodes` with an id that sorts behind `node_id`, at the cost of these alone."""
         found: list[NodeStatus] = []
-        for each in sorted(each for each in {*self._nodes.ids(), *self.others.ids()} if each > node_id):
+        for each in sorted(each for each in {*self.own_ids(), *self.others.ids()} if each > node_id):
             if len(found) == most:
                 break
             if (status := self.node(each)) is not None:
@@ -188,8 +188,8 @@ class Fleet:
     # Of this process
 
     def affected(self, groups: Iterable[str], touched: Touched | None = None) -> tuple[str, ...]:
-        """The ids of connected nodes that a change of these groups' snapshots would concern, sorted: a preview. Of this process:
-        those of workers and other replicas are not in it.
+        """The ids of connected nodes that a change of these groups' snapshots would concern, sorted: a preview. Of this
+        process: those of workers and other replicas are not in it.
 
         `touched`: names of resources by type URL that would change. Only nodes that are subscribed to any of these count, by
         the same rule as when it is served. None: whoever is in the groups.

@@ -1,7 +1,7 @@
 """What one worker has to be told next. No I/O: `next` is asked when the socket takes more.
 
-Nothing is queued: what a worker lacks is found when it is sent. So one that does not read costs what it was sent last, and hears
-of the newest state alone when it reads on.
+Nothing is queued: what a worker lacks is found when it is sent. So one that does not read costs what it was sent last, and
+hears of the newest state alone when it reads on.
 """
 
 from __future__ import annotations
