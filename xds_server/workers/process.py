@@ -9,6 +9,8 @@ from asyncio.subprocess import DEVNULL, Process
 from contextlib import suppress
 from typing import Final
 
+PROGRAM = "from xds_server.workers.worker import main; main()"
+"""What a worker runs. Another one may wrap it."""
 PATIENCE: Final = 2.0
 """Seconds in which a process whose socket is closed must have ended."""
 
@@ -28,13 +30,7 @@ class WorkerProcess:
             # A fresh interpreter, never a fork: gRPC's threads live here. A session of its own, so that Ctrl-C reaches only us.
             # Nobody else can connect to the socket: it has no name, and only this child inherits its other end.
             process = await asyncio.create_subprocess_exec(
-                *(
-                    sys.executable,
-                    "-P",
-                    "-c",
-                    "from xds_server.workers.worker import main; main()",
-                    str(theirs.fileno()),
-                ),
+                *(sys.executable, "-P", "-c", PROGRAM, str(theirs.fileno())),
                 stdin=DEVNULL,
                 stdout=DEVNULL,
                 pass_fds=(theirs.fileno(),),
