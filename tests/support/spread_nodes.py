@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import grpc
+import httpx
 from envoy.service.discovery.v3 import discovery_pb2
 from live import DELTA
 
@@ -105,6 +106,16 @@ class SpreadNode:
             yield self._request(ENDPOINTS, resource_names_subscribe=names, resource_names_unsubscribe=removed)
 
 
+def upstream(name: str, weight: int = 1, **more: Any) -> dict[str, Any]:
+    """A definition with one target."""
+    return {"name": name, "targets": [{"host": "127.0.0.1", "port": 9, "weight": weight}], **more}
+
+
+def ready(server: XdsServerProcess) -> bool:
+    """Whether it says that it is."""
+    return httpx.get(f"http://{server.http_address}/readyz").status_code == 200
+
+
 def workers_of(server: XdsServerProcess) -> dict[int, int]:
     """The process of each worker that was started last, by number."""
     return {event["worker"]: event["pid"] for event in server.events("worker.started")}
@@ -132,4 +143,6 @@ def spread_over(
             ]
             if all(places.count(number) >= least for number in range(1, workers + 1)):
                 break
+        else:
+            raise RuntimeError(f"{MOST} connections, and a worker has none of them: {whereabouts(server)}")
         yield nodes

@@ -1,9 +1,9 @@
 """A server with two workers."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
+from spread_nodes import ready, upstream
 
 from xds_server.testing import XdsServerProcess
 
@@ -16,7 +16,8 @@ def _server() -> Iterator[XdsServerProcess]:
 
 @pytest.fixture
 def server(_server: XdsServerProcess) -> XdsServerProcess:
-    """It serves the upstreams ``shop`` and ``books``, and outlives the test."""
+    """It serves the upstreams ``shop`` and ``books``, with both workers, and outlives the test."""
+    _server.wait_until(lambda: ready(_server), 30, "readiness")
     shops = {"upstreams": [upstream("shop"), upstream("books")]}
     _server.api("POST", "/v1/apply?prune=true", shops)
     return _server
@@ -28,7 +29,3 @@ def own_server() -> Iterator[XdsServerProcess]:
     with XdsServerProcess(args=["--workers", "2"]) as server:
         server.apply({"upstreams": [upstream("shop"), upstream("books")]})
         yield server
-
-
-def upstream(name: str, weight: int = 1, **more: Any) -> dict[str, Any]:
-    return {"name": name, "targets": [{"host": "127.0.0.1", "port": 9, "weight": weight}], **more}

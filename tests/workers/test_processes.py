@@ -11,9 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from spread_nodes import SpreadNode, spread_over, whereabouts, workers_of
+from spread_nodes import SpreadNode, ready, spread_over, upstream, whereabouts, workers_of
 
-from tests.workers.conftest import upstream
 from xds_server.testing import XdsServerProcess
 from xds_server.xds import CLUSTER, ENDPOINTS
 
@@ -27,10 +26,6 @@ def waited(server: XdsServerProcess, revision: int, within: str = "10s") -> dict
 
 def change(server: XdsServerProcess, name: str = "shop", weight: int = 7, **more: Any) -> int:
     return server.apply({"upstreams": [upstream(name, weight, **more)]})
-
-
-def ready(server: XdsServerProcess) -> bool:
-    return httpx.get(f"http://{server.http_address}/readyz").status_code == 200
 
 
 def statuses(server: XdsServerProcess) -> dict[str, str]:
