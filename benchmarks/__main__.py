@@ -1,6 +1,7 @@
 """Runs workloads, shows each row when it is known, and all of them at the end."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -19,12 +20,14 @@ def main() -> None:
     names = ", ".join(WORKLOADS)
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"default: all of {names}")
     parser.add_argument("--size", type=Size, choices=list(Size), default=Size.SHORT, help="default: short (minutes)")
+    parser.add_argument("--workers", type=int, default=1, help="of the control plane, as of its `serve`; default: 1")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write everything for programs")
     parser.add_argument("--plots", type=Path, metavar="DIRECTORY", help="where to draw cost against size, as SVG")
     asked = parser.parse_args()
     if unknown := set(asked.workloads) - WORKLOADS.keys():
         parser.error(f"no such workload: {', '.join(sorted(unknown))}; there are: {names}")
-    before = machine()
+    os.environ["XDS_SERVER_WORKERS"] = str(asked.workers)
+    before = {**machine(), "workers": asked.workers}
     rows: list[Row] = []
     for workload in asked.workloads or WORKLOADS:
         for row in WORKLOADS[workload](asked.size):

@@ -6,26 +6,34 @@ from xds_server.testing import XdsServerProcess
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of all threads that a process has, to the microsecond."""
+    """CPU time of all threads that a process and its workers have, to the microsecond."""
     total = 0
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        total += int((thread / "schedstat").read_text().split()[0])
+    for process in _family(pid):
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            total += int((thread / "schedstat").read_text().split()[0])
     return total / 1e9
 
 
 def memory(pid: int) -> int:
-    """Resident bytes now."""
-    return _status(pid, "VmRSS")
+    """Resident bytes now, of a process and its workers."""
+    return sum(_status(process, "VmRSS") for process in _family(pid))
 
 
 def peak_memory(pid: int) -> int:
-    """The most resident bytes that there were since `forget_peak`, or the start."""
-    return _status(pid, "VmHWM")
+    """The most resident bytes that there were since `forget_peak`, or the start: of each, added up."""
+    return sum(_status(process, "VmHWM") for process in _family(pid))
 
 
 def forget_peak(pid: int) -> None:
     """Have the kernel begin anew with the peak."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    for process in _family(pid):
+        Path(f"/proc/{process}/clear_refs").write_text("5")
+
+
+def _family(pid: int) -> list[int]:
+    """A process and its children."""
+    children = (path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    return [pid, *(int(child) for found in children for child in found)]
 
 
 class Meter:

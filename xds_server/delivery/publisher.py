@@ -10,7 +10,7 @@ first node on that asks in it; what this one dialect cannot express is left out 
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -166,6 +166,11 @@ class Publisher:
         elif self.server.snapshot(group.name) is None:
             self._set_first(group)
 
+    def release(self, groups: Iterable[str]) -> None:
+        """Forget those of these groups that no other process wants any more."""
+        wanted = self._mirror.wanted if self._mirror is not None else frozenset()
+        self._keep_groups(self._groups.keys() - (set(groups) - wanted))
+
     async def look_back(self, group: str, refused: Resource) -> Resource | None:
         """The version of a resource before the one that a client in `group` refuses; None where it is not known."""
         if self._history is None or group not in self._groups:
@@ -285,13 +290,17 @@ class Publisher:
             self._regroup()
 
     def _regroup(self) -> None:
-        mirrored = self._mirror.wanted if self._mirror is not None else frozenset()
         self.server.regroup()
-        self.server.drop_groups(keep={EVERYONE.name, *mirrored})
-        kept = {*self.server.groups, *mirrored}
-        self._groups = {name: group for name, group in self._groups.items() if name in kept}
+        self._keep_groups(self._mirror.wanted if self._mirror is not None else frozenset())
         if self._mirror is not None:
             self._mirror.select(self._in_force.selectors)
+
+    def _keep_groups(self, names: Set[str]) -> None:
+        """Forget the others, unless anybody here is in them."""
+        self.server.drop_groups(keep={EVERYONE.name, *names})
+        kept = {*self.server.groups, *names}
+        self._groups = {name: group for name, group in self._groups.items() if name in kept}
+        if self._mirror is not None:
             self._mirror.keep(self._groups.keys())
 
     def _serve(self, snapshot: Snapshot, group: str) -> None:

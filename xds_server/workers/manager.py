@@ -1,6 +1,7 @@
 """All workers of one server: started with it, replaced when they die, drained when it stops."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -53,7 +54,11 @@ class Workers:
         mirror.expected = count
 
     def begin(self) -> None:
-        """Start the processes, which takes them a moment."""
+        """Start the processes, which takes them a moment. Raises WorkersError where they could not share a port."""
+        if sys.platform != "linux":
+            raise WorkersError(
+                "--workers needs Linux, which spreads connections over those who share a port: leave it at 1"
+            )
         loop = asyncio.get_running_loop()
         for number in range(1, self._count + 1):
             options: asyncio.Future[Options] = loop.create_future()

@@ -152,6 +152,7 @@ class Seat:
                 case frames_pb2.Drop():
                     for name in message.groups:
                         outbox.drop(name)
+                    self._publisher.release(message.groups)
                 case frames_pb2.Question():
                     task = asyncio.create_task(self._answer(message, outbox))
                     self._questions.add(task)

@@ -1,0 +1,94 @@
+"""The manager's side on real workers, in this process: what is asked for is served, what hangs or cannot start is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from catalogues import until
+from definitions import change, upstream
+from structlog.testing import capture_logs
+
+from xds_server.delivery.publisher import Publisher
+from xds_server.fleet import Commit
+from xds_server.workers import process, seat
+from xds_server.workers.manager import Workers, WorkersError
+from xds_server.workers.mirror import Mirror
+from xds_server.workers.options import Options
+from xds_server.xds import Event
+
+
+def options(number: int, address: str) -> Options:
+    return Options(number, address, "test", 0, 0, 0.5, "", "", "", ("{id}",), True, "127.0.0.1:0", "json", "info")
+
+
+@asynccontextmanager
+async def running(
+    count: int = 1, tell: Callable[[Event, int], None] = lambda *_: None
+) -> AsyncIterator[tuple[Workers, Publisher, Mirror]]:
+    """Workers that are started as the composition root would, on a publisher that serves one upstream."""
+    mirror = Mirror()
+    publisher = Publisher(mirror=mirror)
+    workers = Workers(count, mirror, publisher, options, tell)
+    try:
+        workers.begin()
+        await publisher.apply(change(upstream("shop", "10.0.0.1")), Commit(1, None))
+        await workers.start("127.0.0.1:0")
+        yield workers, publisher, mirror
+        await workers.stop()
+    finally:
+        await workers.end()
+
+
+def pids(logs: list[Any]) -> list[int]:
+    return [each["pid"] for each in logs if each["event"] == "worker.started"]
+
+
+async def test_a_worker_that_hangs_is_killed_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seat, "SILENT", 4)
+    with capture_logs() as logs:
+        async with running() as (_, publisher, mirror):
+            await until(lambda: mirror.serves and publisher.fleet.delivered == 1)
+            assert publisher.is_serving
+            os.kill(pids(logs)[0], signal.SIGSTOP)
+            await until(lambda: not publisher.is_serving)
+            await until(lambda: mirror.serves and publisher.fleet.delivered == 1)
+            assert len(pids(logs)) == 2
+    (died,) = (each for each in logs if each["event"] == "worker.died")
+    assert died["problem"] == "it hung: it said nothing for 4 s, and was killed"
+
+
+async def test_workers_that_cannot_start_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "PROGRAM", "raise SystemExit(3)")
+    with pytest.raises(WorkersError, match="a worker process cannot be started: ended with exit status 3"):
+        async with running(2):
+            pass
+
+
+async def test_where_ports_cannot_be_shared_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(WorkersError, match="needs Linux"):
+        async with running(2):
+            pass
+
+
+async def test_a_revision_is_delivered_once_every_worker_serves_it() -> None:
+    with capture_logs() as logs:
+        async with running(2) as (_, publisher, _mirror):
+            fleet = publisher.fleet
+            await until(lambda: fleet.delivered == 1)
+            stopped = pids(logs)[1]
+            os.kill(stopped, signal.SIGSTOP)
+            try:
+                await publisher.apply(change(upstream("shop", "10.0.0.2")), Commit(2, None))
+                await until(lambda: fleet.progress(2).awaited == ("worker 2",))
+                assert (fleet.newest, fleet.delivered) == (2, 1), "other replicas are told of the latter"
+                assert not (await fleet.wait(2, within=0.1)).reached(100)
+            finally:
+                os.kill(stopped, signal.SIGCONT)
+            assert (await fleet.wait(2, within=20)).reached(100)
+            assert fleet.delivered == 2
