@@ -8,18 +8,25 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import grpc
 import pytest
 from catalogues import until
 from definitions import change, upstream
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.service.discovery.v3 import discovery_pb2
+from live import SOTW, ask, read
+from spread_nodes import SpreadNode
 from structlog.testing import capture_logs
 
+from xds_server.delivery.audience import EVERYONE
+from xds_server.delivery.in_force import Definition, Key
 from xds_server.delivery.publisher import Publisher
 from xds_server.fleet import Commit
 from xds_server.workers import process, seat
 from xds_server.workers.manager import Workers, WorkersError
 from xds_server.workers.mirror import Mirror
 from xds_server.workers.options import Options
-from xds_server.xds import Event
+from xds_server.xds import CLUSTER, Event
 
 
 def options(number: int, address: str) -> Options:
@@ -28,17 +35,17 @@ def options(number: int, address: str) -> Options:
 
 @asynccontextmanager
 async def running(
-    count: int = 1, tell: Callable[[Event, int], None] = lambda *_: None
-) -> AsyncIterator[tuple[Workers, Publisher, Mirror]]:
-    """Workers that are started as the composition root would, on a publisher that serves one upstream."""
+    count: int = 1, tell: Callable[[Event, int], None] = lambda *_: None, **more: Any
+) -> AsyncIterator[tuple[str, Publisher, Mirror]]:
+    """Workers that are started as the composition root would, on a publisher that serves one upstream. `more`: of that."""
     mirror = Mirror()
-    publisher = Publisher(mirror=mirror)
+    publisher = Publisher(mirror=mirror, **more)
     workers = Workers(count, mirror, publisher, options, tell)
     try:
         workers.begin()
         await publisher.apply(change(upstream("shop", "10.0.0.1")), Commit(1, None))
-        await workers.start("127.0.0.1:0")
-        yield workers, publisher, mirror
+        port = await workers.start("127.0.0.1:0")
+        yield f"127.0.0.1:{port}", publisher, mirror
         await workers.stop()
     finally:
         await workers.end()
@@ -67,6 +74,45 @@ async def test_workers_that_cannot_start_are_told(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(WorkersError, match="a worker process cannot be started: ended with exit status 3"):
         async with running(2):
             pass
+
+
+async def test_a_group_is_served_while_a_worker_has_clients_in_it() -> None:
+    mine = upstream("mine", "10.0.0.3", nodes={"clusters": ["edge"]})
+    async with running() as (address, publisher, mirror):
+        node = SpreadNode(address, "n", cluster="edge")
+        try:
+            await publisher.apply(change(mine), Commit(2, None))
+            await until(lambda: {*node.held[CLUSTER]} == {"shop", "mine"})
+            assert len(mirror.wanted) == 2
+            await publisher.apply(change(remove=("mine",)), Commit(3, None))
+            await until(lambda: {*node.held[CLUSTER]} == {"shop"})
+            await until(lambda: mirror.wanted == {EVERYONE.name})
+            await until(lambda: publisher.server.groups == (EVERYONE.name,))
+        finally:
+            node.close()
+
+
+async def test_what_a_refused_cluster_was_before_is_asked_of_the_history() -> None:
+    asked: list[Key] = []
+
+    async def history(key: Key) -> list[Definition]:
+        asked.append(key)
+        return [change(upstream("shop", "10.0.0.1", connect_timeout="7s")).upstreams["shop"]]
+
+    told: list[tuple[str, int]] = []
+    async with (
+        running(tell=lambda event, worker: told.append((event.kind, worker)), history=history) as (address, _, _mirror),
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        call = await ask(channel, SOTW, version_info="of a control plane that forgot")
+        refused = await read(call)
+        nack = discovery_pb2.DiscoveryRequest(type_url=CLUSTER, response_nonce=refused.nonce, version_info="of before")
+        nack.error_detail.message = "'shop' is no good"
+        await call.write(nack.SerializeToString())
+        (older,) = (cluster_pb2.Cluster.FromString(each.value) for each in (await read(call)).resources)
+        assert (older.name, older.connect_timeout.seconds) == ("shop", 7)
+        assert asked == [("upstream", "shop")]
+        await until(lambda: ("rejected", 1) in told and ("quarantined", 1) in told)
 
 
 async def test_where_ports_cannot_be_shared_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
