@@ -91,6 +91,19 @@ def test_a_change_is_encoded_once_for_all(mirror: Mirror, monkeypatch: pytest.Mo
     change(mirror, cluster("c7", 9))
     assert len({told(outbox).SerializeToString() for outbox in outboxes}) == 1
     assert encoded[100:] == ["c7"]
+    assert told(mirror.join()).steps
+    assert len(encoded) == 201, "what everybody has is not kept for the next one"
+
+
+def test_who_is_behind_is_led_to_what_is_served_now(mirror: Mirror) -> None:
+    one, behind = mirror.join(), mirror.join()
+    assert told(one).steps
+    assert told(behind).steps
+    change(mirror, cluster("c7", 9))
+    assert [each.name for each in told(one).steps[0].upsert] == ["c7"]
+    change(mirror, cluster("c8", 9))
+    assert [each.name for each in told(one).steps[0].upsert] == ["c8"]
+    assert [each.name for each in told(behind).steps[0].upsert] == ["c7", "c8"]
 
 
 def test_only_groups_in_which_it_has_clients(mirror: Mirror) -> None:
