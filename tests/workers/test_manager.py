@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -65,6 +67,8 @@ async def test_a_worker_that_hangs_is_killed_and_replaced(monkeypatch: pytest.Mo
             await until(lambda: not publisher.is_serving)
             await until(lambda: mirror.serves and publisher.fleet.delivered == 1)
             assert len(pids(logs)) == 2
+            assert publisher.is_serving
+    assert not publisher.is_serving
     (died,) = (each for each in logs if each["event"] == "worker.died")
     assert died["problem"] == "it hung: it said nothing for 4 s, and was killed"
 
@@ -74,6 +78,26 @@ async def test_workers_that_cannot_start_are_told(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(WorkersError, match="a worker process cannot be started: ended with exit status 3"):
         async with running(2):
             pass
+
+
+async def test_where_no_process_can_be_had_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def spawn() -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(process.WorkerProcess, "spawn", spawn)
+    with pytest.raises(WorkersError, match=r"no process can be started: .*temporarily unavailable"):
+        async with running(2):
+            pass
+
+
+def test_one_that_hangs_ends_all_the_same_after_its_manager() -> None:
+    hangs = "import time; from xds_server.workers.worker import end_with_parent; end_with_parent(0.1); print(); time.sleep(60)"
+    starts = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {hangs!r}]).wait()"
+    with subprocess.Popen([sys.executable, "-c", starts], stdout=subprocess.PIPE) as manager:
+        assert manager.stdout is not None
+        assert manager.stdout.readline(), "it hangs by now"
+        manager.kill()
+        assert manager.stdout.read() == b"", "and nobody holds this any more"
 
 
 async def test_a_group_is_served_while_a_worker_has_clients_in_it() -> None:

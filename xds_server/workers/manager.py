@@ -87,6 +87,7 @@ class Workers:
 
     async def stop(self) -> None:
         """Have them drain, and end."""
+        self._mirror.expected = 0
         for seat in self._seats:
             seat.terminate()
         if self._running:

@@ -56,7 +56,7 @@ class Mirror:
         self.commit = Commit(-1, None)
         """The newest revision."""
         self.expected = 0
-        """How many workers there are to be."""
+        """How many workers there are to be; 0 while they stop."""
 
     # What is served
 
@@ -94,7 +94,8 @@ class Mirror:
     @property
     def serves(self) -> bool:
         """Whether each worker listens, and was told what to serve."""
-        return self.expected == len(self._outboxes) and all(outbox.is_listening for outbox in self._outboxes)
+        listening = sum(outbox.is_listening for outbox in self._outboxes)
+        return 0 < self.expected == listening
 
     def join(self) -> Outbox:
         """For a worker that begins now."""

@@ -65,6 +65,8 @@ class Seat:
         while not self.is_stopping:
             began = loop.time()
             how = await self._one()
+            if not self.listening.done():
+                self.listening.set_exception(WorkerDiedError(how))
             if self.is_stopping:
                 return
             pause = backoff.pause(loop.time() - began)
@@ -79,7 +81,10 @@ class Seat:
 
     async def _one(self) -> str:
         """One worker, from start to end; returns how it ended."""
-        process = self._process = await WorkerProcess.spawn()
+        try:
+            process = self._process = await WorkerProcess.spawn()
+        except OSError as error:
+            return f"no process can be started: {error}"
         log.info("worker.started", worker=self.number, pid=process.pid)
         outbox = self._mirror.join()
         self.part = Part(f"worker {self.number}")
@@ -92,6 +97,9 @@ class Seat:
             problem = str(error)
         except EOFError:
             problem = next((str(task.exception()) for task in work if task.done() and task.exception()), "")
+        except Exception:
+            log.exception("worker.not_understood", worker=self.number)
+            problem = "what it says is not understood"
         finally:
             for task in (*work, *self._questions):
                 task.cancel()
@@ -101,10 +109,7 @@ class Seat:
             self._process, self.part = None, None
             self._publisher.fleet.metrics.end(str(self.number))
             self._changed()
-        problem = problem or how
-        if not self.listening.done():
-            self.listening.set_exception(WorkerDiedError(problem))
-        return problem
+        return problem or how
 
     async def _send(self, process: WorkerProcess, outbox: Outbox) -> None:
         options = await asyncio.shield(self._options)

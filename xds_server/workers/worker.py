@@ -6,9 +6,12 @@ of a server listen on one port, and who started the server can start it again at
 
 import asyncio
 import gc
+import os
 import signal
 import socket
 import sys
+import threading
+import time
 from collections import deque
 from contextlib import nullcontext, suppress
 from itertools import count
@@ -39,6 +42,8 @@ FIGURES: Final = 1.0
 """Seconds between two times that figures are told."""
 MOST_EVENTS: Final = 10_000
 """Events that are kept while the manager does not read."""
+GRACE: Final = 5.0
+"""Seconds beyond the time to drain after which a worker without a manager is gone, whatever it does."""
 MANY: Final = 1_000
 """Resources in one step that are worth telling the garbage collector of."""
 _LOGGED: Final = frozenset({"opened", "closed", "rejected", "refused", "quarantined", "released", "oversized"})
@@ -199,6 +204,19 @@ class Worker:
         self._writer.write(frames.encode(message))
 
 
+def end_with_parent(grace: float) -> None:
+    """End this process, also one that hangs, so many seconds after the one that started it: it would hold the port."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        time.sleep(grace)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 async def _run(end: socket.socket) -> str:
     """Returns what is wrong; empty for nothing."""
     stop = asyncio.Event()
@@ -210,6 +228,7 @@ async def _run(end: socket.socket) -> str:
     except EOFError:
         return ""
     options = Options.decode(start.options)
+    end_with_parent(options.drain_time + GRACE)
     logging.configure(options.log_format, options.log_level, worker=options.number)
     try:
         await Worker(options, reader, writer).run(stop)
