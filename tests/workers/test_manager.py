@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -24,7 +25,7 @@ from xds_server.delivery.audience import EVERYONE
 from xds_server.delivery.in_force import Definition, Key
 from xds_server.delivery.publisher import Publisher
 from xds_server.fleet import Commit
-from xds_server.workers import process, seat
+from xds_server.workers import backoff, manager, process, seat
 from xds_server.workers.manager import Workers, WorkersError
 from xds_server.workers.mirror import Mirror
 from xds_server.workers.options import Options
@@ -137,6 +138,20 @@ async def test_what_a_refused_cluster_was_before_is_asked_of_the_history() -> No
         assert (older.name, older.connect_timeout.seconds) == ("shop", 7)
         assert asked == [("upstream", "shop")]
         await until(lambda: ("rejected", 1) in told and ("quarantined", 1) in told)
+
+
+async def test_it_stops_at_once_while_a_worker_is_to_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backoff, "FIRST", 60)
+    monkeypatch.setattr(manager, "GRACE", 60)
+    with capture_logs() as logs:
+        async with running(2) as (_, publisher, mirror):
+            await until(lambda: mirror.serves)
+            os.kill(pids(logs)[0], signal.SIGKILL)
+            await until(lambda: any(each["event"] == "worker.died" for each in logs))
+            assert not publisher.is_serving
+            began = time.monotonic()
+        assert time.monotonic() - began < 30
+    assert len(pids(logs)) == 2
 
 
 async def test_where_ports_cannot_be_shared_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,8 +96,6 @@ class Workers:
 
     async def end(self) -> None:
         """End what still runs, and let others have the port."""
-        for seat in self._seats:
-            seat.is_stopping = True
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)

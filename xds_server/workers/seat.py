@@ -51,31 +51,33 @@ class Seat:
         """What the worker that runs now tells of its part of the fleet."""
         self.listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """The port on which the first worker listens."""
-        self.is_stopping = False
         self._mirror, self._publisher, self._options = mirror, publisher, options
         self._tell, self._changed = tell, changed
         self._process: WorkerProcess | None = None
+        self._stopping = asyncio.Event()
         self._heard = False
         self._questions: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Have a worker, until it ends while `is_stopping`."""
+        """Have a worker, until one ends that was told to."""
         backoff = Backoff()
         loop = asyncio.get_running_loop()
-        while not self.is_stopping:
+        while not self._stopping.is_set():
             began = loop.time()
             how = await self._one()
             if not self.listening.done():
                 self.listening.set_exception(WorkerDiedError(how))
-            if self.is_stopping:
+            if self._stopping.is_set():
                 return
             pause = backoff.pause(loop.time() - began)
             log.error("worker.died", worker=self.number, problem=how, again_in=f"{pause:g}s")
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
 
     def terminate(self) -> None:
         """Have the worker drain, and no other one follow it."""
-        self.is_stopping = True
+        self._stopping.set()
         if self._process is not None:
             self._process.terminate()
 
@@ -85,6 +87,8 @@ class Seat:
             process = self._process = await WorkerProcess.spawn()
         except OSError as error:
             return f"no process can be started: {error}"
+        if self._stopping.is_set():  # meanwhile
+            process.terminate()
         log.info("worker.started", worker=self.number, pid=process.pid)
         outbox = self._mirror.join()
         self.part = Part(f"worker {self.number}")
