@@ -181,10 +181,10 @@ class Worker:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(ALIVE):
                         await self._due.wait()
-                await asyncio.sleep(PAUSE)
                 self._due.clear()
                 await self._say_all()
                 await self._writer.drain()
+                await asyncio.sleep(PAUSE)
                 if self._telling.unshared:
                     self._due.set()
 
