@@ -98,10 +98,15 @@ def test_a_rejection_is_known_and_told_with_its_definition(server: XdsServerProc
         for node in here.values():
             node.refuses = "shop"
         revision = change(server, connect_timeout="3s")
-        progress = waited(server, revision)
-        assert not progress["ok"]
-        assert {each["node"] for each in progress["rejected"]} == {node.id for node in here.values()}
-        assert {found["name"] for each in progress["rejected"] for found in each["upstreams"]} == {"shop"}
+        assert not waited(server, revision)["ok"], "which is told once anybody rejects it"
+
+        def rejected() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = server.api("GET", f"/v1/revisions/{revision}")["delivery"]["rejected"]
+            return found
+
+        refusing = {node.id for node in here.values()}
+        server.wait_until(lambda: {each["node"] for each in rejected()} == refusing, 10, "both rejections")
+        assert {found["name"] for each in rejected() for found in each["upstreams"]} == {"shop"}
         server.wait_for_event("xds.rejected", 10, count=2)
         told = server.events("xds.rejected")[-2:]
         assert {(each["worker"], each["node"]) for each in told} == {(n, node.id) for n, node in here.items()}
