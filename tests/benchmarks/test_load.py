@@ -9,6 +9,7 @@ import pytest
 from benchmarks.catalogue import Api, host, name, upstream
 from benchmarks.load import Load, LoadError
 from benchmarks.served import Served
+from benchmarks.usage import memory
 from benchmarks.workloads.churn import RATE
 from benchmarks.workloads.churn import TARGETS as CHURN_TARGETS
 from benchmarks.workloads.churn import measured as churned
@@ -32,6 +33,16 @@ def server() -> Iterator[XdsServerProcess]:
 def load(server: XdsServerProcess) -> Iterator[Load]:
     with Load(server.xds_address) as running:
         yield running
+
+
+def test_with_workers_every_stream_has_it_once_and_all_processes_are_added_up(server: XdsServerProcess) -> None:
+    with XdsServerProcess(args=("--workers", "2")) as spread, Load(spread.xds_address) as load:
+        api = Api(spread)
+        api.apply([upstream(number, CHURN_TARGETS) for number in range(UPSTREAMS)])
+        row = measured(Served(spread, api, load), UPSTREAMS, STREAMS, "delta", 2)
+        assert row.figures["server_cpu_us_per_message"]
+        assert memory(spread.pid) > 1.5 * memory(server.pid)
+        api.close()
 
 
 @pytest.mark.parametrize("variant", ["delta", "sotw"])
