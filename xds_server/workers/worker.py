@@ -13,7 +13,8 @@ import sys
 import threading
 import time
 from collections import deque
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -136,15 +137,10 @@ class Worker:
     def _serve(self, step: frames_pb2.Step) -> None:
         if not self._grouping.has(step.group):
             return  # it was dropped while this was on its way
-        is_large = len(step.upsert) >= MANY
-        if is_large:
-            gc.disable()
-        snapshot = messages.applied(step, self._server.snapshot(step.group))
-        if snapshot is not None:
-            self._server.set_snapshot(snapshot, step.group)
-        if is_large:
-            gc.freeze()  # it is there to stay, and nothing in it refers to itself
-            gc.enable()
+        with _collector_paused() if len(step.upsert) >= MANY else nullcontext():
+            snapshot = messages.applied(step, self._server.snapshot(step.group))
+            if snapshot is not None:
+                self._server.set_snapshot(snapshot, step.group)
 
     # What it asks
 
@@ -202,6 +198,17 @@ class Worker:
 
     def _say(self, message: Any) -> None:
         self._writer.write(frames.encode(message))
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """What is made in the block is there to stay, and nothing in it refers to itself: see `app`."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def end_with_parent(grace: float) -> None:
