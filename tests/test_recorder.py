@@ -54,15 +54,35 @@ from xds_server.xds.sotw import SotwStream
 Patch = pytest.MonkeyPatch
 
 
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Framed(Resource):
+    """One whose frames are not its own."""
+
+    sotw: bytes = b""
+    delta: bytes = b""
+
+    @property
+    def sotw_frame(self) -> bytes:
+        return self.sotw
+
+    @property
+    def delta_frame(self) -> bytes:
+        return self.delta
+
+
+def framed(one: Resource, version: str, sotw: bytes, delta: bytes) -> Resource:
+    return Framed(one.type_url, one.name, version, one.body, one.references, sotw, delta)
+
+
 def with_frames_of(one: Resource, other: Resource) -> Resource:
-    return dataclasses.replace(one, sotw_frame=other.sotw_frame, delta_frame=other.delta_frame)
+    return framed(one, one.version, other.sotw_frame, other.delta_frame)
 
 
 def without_version(resource: Resource) -> Resource:
     """As no caller could make it."""
     wrapped = length_delimited(1, resource.type_url.encode()) + length_delimited(2, resource.body)
     entry = length_delimited(2, wrapped) + length_delimited(3, resource.name.encode())
-    return dataclasses.replace(resource, version="", delta_frame=length_delimited(2, entry))
+    return framed(resource, "", resource.sotw_frame, length_delimited(2, entry))
 
 
 BOTH, SOTW, INCREMENTAL = (SotwStream, DeltaStream), (SotwStream,), (DeltaStream,)

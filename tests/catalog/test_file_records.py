@@ -272,7 +272,8 @@ async def test_what_these_roots_had_is_known_to_the_next_run(catalog: Catalog) -
     await Files(catalog).say(upstream("a"), gateway("g", 80))
     held = FileRecords(catalog, (ROOT,)).held()
     assert held is not None
-    assert {**held.upstreams, **held.gateways} == {
+    found = {**held.upstreams, **held.gateways}
+    assert {name: Placed(each.source, each.line, each.value) for name, each in found.items()} == {
         "a": Placed(FILE, 1, upstream("a")),
         "g": Placed(FILE, 2, gateway("g", 80)),
     }

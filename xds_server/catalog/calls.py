@@ -72,3 +72,4 @@ class Calls:
     def _work(self) -> None:
         while (work := self._waiting.get()) is not None:
             work()
+            del work  # and what it returned, which may be everything in force

@@ -6,7 +6,7 @@ on the newest one. A store that is lost leaves everything as it is: what is in f
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,11 +16,12 @@ import structlog
 
 from xds_server.catalog.calls import LONG, PATIENCE, Calls
 from xds_server.catalog.changes import Change as Delivered
-from xds_server.catalog.contents import Contents, Value, read_all
+from xds_server.catalog.contents import Contents, Value, read
 from xds_server.catalog.errors import RefusedError, UnknownRecordError
 from xds_server.catalog.guard import Guard
 from xds_server.catalog.held import marks, same
 from xds_server.catalog.planning import Plan, Proposal, plan
+from xds_server.catalog.readymade import Loaded, Readymade, load
 from xds_server.catalog.store.engine import StoreError
 from xds_server.catalog.store.records import FILES, Changes, Held, Key, Revision, State
 from xds_server.catalog.store.store import BehindError, Committed, Store
@@ -67,6 +68,10 @@ class Delivery(NamedTuple):
     committed: float
     """When, in seconds since the epoch."""
     change: Delivered
+    models: Sequence[Value] = ()
+    """Of what is in it, so that it is not read once more."""
+    made: dict[Key, bytes] = {}
+    """What definitions in it became in an earlier run, where that is known: see `readymade`. Who reads it may empty it."""
 
 
 class Catalog:
@@ -79,9 +84,11 @@ class Catalog:
         *,
         guard: Guard | None = None,
         awaits_files: bool = False,
+        readymade: Readymade | None = None,
     ) -> None:
         """`deliver` is called for each revision that changes what is in force, one at a time, oldest first; the first time
-        with everything. `awaits_files`: a new store delivers nothing before files were heard, rather than anybody at all."""
+        with everything. `awaits_files`: a new store delivers nothing before files were heard, rather than anybody at all.
+        `readymade`: what definitions became in earlier runs."""
         self.store = store
         self.contents = Contents()
         self.guard = guard or Guard()
@@ -99,6 +106,7 @@ class Catalog:
         """Called with each revision, held ones included, once it is committed here or seen from another replica."""
         self._deliver = deliver
         self._awaits_files = awaits_files
+        self._readymade = readymade
         self._held_as_of = 0
         self._queue: asyncio.Queue[Delivery] = asyncio.Queue()
         self._turn = asyncio.Lock()
@@ -108,9 +116,10 @@ class Catalog:
     async def load(self) -> None:
         """Take everything from the store; where it holds any revision, delivery begins. Raises StoreError."""
         async with self._turn:
-            await self._load()
+            loaded, _ = await self._load(self._readymade)
+            log.debug("store.loaded", revision=loaded.head, records=len(loaded.records), ready=len(loaded.made))
             if self.head:
-                self._begin()
+                self._begin(loaded)
 
     @property
     def is_new(self) -> bool:
@@ -123,8 +132,10 @@ class Catalog:
         while True:
             delivery = await self._queue.get()
             await self._deliver(delivery)
+            number = delivery.revision
+            del delivery  # with the models in it, before the next one comes
             async with self._moved:
-                self.delivered = delivery.revision
+                self.delivered = number
                 self._moved.notify_all()
             self._queue.task_done()
 
@@ -237,21 +248,22 @@ class Catalog:
             if found[0][0].revision.number != self.head + 1:
                 # What came between is forgotten: this replica was cut off for that long.
                 log.warning("revisions.missed", last=self.head)
-                changed = await self._load()
+                loaded, changed = await self._load()
                 if self.has_begun:
                     self._pass_on(self.head, datetime.now(UTC), changed)
                 else:
-                    self._begin()  # as after a restart
+                    self._begin(loaded)  # as after a restart
                 return
             for committed, values in found:
                 self._take(committed, values)
         if self._held_as_of != self.head:
             self._wait_for(await self._ask(self.store.held))
 
-    async def _load(self) -> set[Key]:
-        self.head, held, values, waiting = await self._ask(self._read_everything, patience=LONG)
-        self._wait_for(waiting)
-        return self.contents.load(self.head, held, values)
+    async def _load(self, readymade: Readymade | None = None) -> tuple[Loaded, set[Key]]:
+        loaded = await self._ask(load, self.store, self.contents.recent, readymade, patience=LONG)
+        self.head = loaded.head
+        self._wait_for(loaded.waiting)
+        return loaded, self.contents.load(self.head, loaded.records)
 
     def _wait_for(self, held: Iterable[Committed]) -> None:
         """To be confirmed."""
@@ -270,10 +282,6 @@ class Catalog:
     def _read_since(self, number: int) -> list[tuple[Committed, dict[Key, Value]]]:
         return [(each, _values(each.changes)) for each in self.store.since(number)]
 
-    def _read_everything(self) -> tuple[int, dict[Key, Held], dict[Key, Value], list[Committed]]:
-        head, held = self.store.load()
-        return head, held, read_all({key: each.entry for key, each in held.items()}), self.store.held()
-
     # In force. Nothing from here on pauses.
 
     def _take(self, committed: Committed, values: Mapping[Key, Value]) -> None:
@@ -288,7 +296,7 @@ class Catalog:
             self.contents.apply(revision.number, changes, values)
             log.info("revision.committed", **about, client=by.client, message=by.message)
             if self.has_begun:
-                self._pass_on(revision.number, revision.time, changes)
+                self._pass_on(revision.number, revision.time, changes, [*values.values()])
             elif by.source == FILES or not self._awaits_files:
                 self._begin()
         for listener in self.listeners:
@@ -297,12 +305,21 @@ class Catalog:
             except Exception:  # what is committed is committed
                 log.exception("revision.listener_failed", revision=revision.number)
 
-    def _begin(self) -> None:
+    def _begin(self, loaded: Loaded | None = None) -> None:
         self.has_begun = True
-        self._pass_on(self.head, datetime.now(UTC), self.contents.records)
+        made = loaded.made if loaded is not None else {}
+        self._pass_on(self.head, datetime.now(UTC), self.contents.records, made=made)
 
-    def _pass_on(self, number: int, time: datetime, keys: Iterable[Key]) -> None:
-        self._queue.put_nowait(Delivery(number, time.timestamp(), self.contents.delivered(keys)))
+    def _pass_on(
+        self,
+        number: int,
+        time: datetime,
+        keys: Iterable[Key],
+        models: Sequence[Value] = (),
+        made: dict[Key, bytes] | None = None,
+    ) -> None:
+        change = self.contents.delivered(keys)
+        self._queue.put_nowait(Delivery(number, time.timestamp(), change, models, made or {}))
 
     def _lost(self, problem: str) -> None:
         if not self.problem:
@@ -331,4 +348,4 @@ class Catalog:
 
 
 def _values(changes: Changes) -> dict[Key, Value]:
-    return read_all({key: change.entry for key, change in changes.items() if change.entry is not None})
+    return {key: read(key[0], change.entry) for key, change in changes.items() if change.entry is not None}

@@ -1,39 +1,43 @@
 """Sets of definitions, and the difference between two of them: what a source of definitions hands to delivery."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
-from xds_server.upstreams.model import Gateway, Placed, Upstream
+from xds_server.upstreams.model import Gateway, Located, Upstream
 
 T = TypeVar("T", Upstream, Gateway)
+
+
+def _targets(upstream: Located[Upstream]) -> int:
+    return len(upstream.value.targets)
 
 
 @dataclass(frozen=True)
 class Change:
     """What became different, by name. True when it holds anything, as its length is the number of definitions in it."""
 
-    upstreams: Mapping[str, Placed[Upstream]] = field(default_factory=dict)
+    upstreams: Mapping[str, Located[Upstream]] = field(default_factory=dict)
     """Upstreams that were added or changed."""
     removed_upstreams: frozenset[str] = frozenset()
-    gateways: Mapping[str, Placed[Gateway]] = field(default_factory=dict)
+    gateways: Mapping[str, Located[Gateway]] = field(default_factory=dict)
     """Gateways that were added or changed."""
     removed_gateways: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.upstreams) + len(self.removed_upstreams) + len(self.gateways) + len(self.removed_gateways)
 
-    def parts(self, size: int) -> Iterator["Change"]:
+    def parts(self, size: int, targets: Callable[[Located[Upstream]], int] = _targets) -> Iterator["Change"]:
         """The same change as several small ones of about `size` targets and definitions each; none when it is empty.
 
-        A definition is never divided, so a part may be larger.
+        A definition is never divided, so a part may be larger. `targets`: how many an upstream has.
         """
-        batch: dict[str, Placed[Upstream]] = {}
+        batch: dict[str, Located[Upstream]] = {}
         weight = 0
         for name, placed in self.upstreams.items():
             batch[name] = placed
-            weight += 1 + len(placed.value.targets)
+            weight += 1 + targets(placed)
             if weight >= size:
                 yield Change(batch)
                 batch, weight = {}, 0
@@ -50,8 +54,8 @@ class Change:
 class Definitions:
     """All definitions that are in force, by name."""
 
-    upstreams: dict[str, Placed[Upstream]] = field(default_factory=dict)
-    gateways: dict[str, Placed[Gateway]] = field(default_factory=dict)
+    upstreams: dict[str, Located[Upstream]] = field(default_factory=dict)
+    gateways: dict[str, Located[Gateway]] = field(default_factory=dict)
 
     def apply(self, change: Change) -> None:
         """Make this set what `change` leads to."""
@@ -73,10 +77,10 @@ class Definitions:
         )
 
 
-def _changed(old: Mapping[str, Placed[T]], new: Mapping[str, Placed[T]]) -> dict[str, Placed[T]]:
+def _changed(old: Mapping[str, Located[T]], new: Mapping[str, Located[T]]) -> dict[str, Located[T]]:
     return {name: placed for name, placed in new.items() if not _same(old.get(name), placed)}
 
 
-def _same(old: Placed[T] | None, new: Placed[T]) -> bool:
+def _same(old: Located[T] | None, new: Located[T]) -> bool:
     # Identity first: definitions of a file that was not read again are the same objects.
     return old is new or (old is not None and old.source == new.source and old.value == new.value)

@@ -15,9 +15,10 @@ from typing import Final
 import structlog
 
 from xds_server.catalog.changes import Change, Definitions
+from xds_server.catalog.kept import read_apart, targets_of
 from xds_server.catalog.reader import Scan
 from xds_server.catalog.worker import LENGTH, PART, Notice, Start, encode
-from xds_server.upstreams.model import Gateway, Placed, Upstream
+from xds_server.upstreams.model import Gateway, Located, Placed, Upstream
 
 LARGE: Final = 10
 """Parts from which a change is a large one."""
@@ -46,8 +47,8 @@ class Child:
         """Have it watch `roots`, going on from what is in force; None when nothing ever was. Raises ReaderDiedError."""
         try:
             if held is not None:
-                for part in Change(held.upstreams, gateways=held.gateways).parts(PART):
-                    self._input.write(await asyncio.to_thread(encode, part))
+                for part in Change(held.upstreams, gateways=held.gateways).parts(PART, targets_of):
+                    self._input.write(await asyncio.to_thread(_encoded, part))
                     await self._input.drain()
             self._input.write(encode(Start(roots, held is not None)))
             await self._input.drain()
@@ -56,7 +57,7 @@ class Child:
 
     async def next_scan(self) -> Scan:
         """Wait for the next look that found something new. Raises ReaderDiedError."""
-        upstreams, gateways = dict[str, Placed[Upstream]](), dict[str, Placed[Gateway]]()
+        upstreams, gateways = dict[str, Located[Upstream]](), dict[str, Located[Gateway]]()
         removed_upstreams = removed_gateways = frozenset[str]()
         parts = 0
         with ExitStack() as stack:
@@ -106,6 +107,13 @@ async def running_child() -> AsyncIterator[Child]:
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+def _encoded(part: Change) -> bytes:
+    """With models, wherever they are kept otherwise."""
+    upstreams = {name: Placed(each.source, each.line, read_apart(each)) for name, each in part.upstreams.items()}
+    gateways = {name: Placed(each.source, each.line, read_apart(each)) for name, each in part.gateways.items()}
+    return encode(Change(upstreams, gateways=gateways))
 
 
 @contextmanager

@@ -5,53 +5,29 @@ A change costs what it touches.
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Set
 from datetime import datetime
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, TypeVar, cast
 
 from xds_server.catalog.changes import Change as Delivered
-from xds_server.catalog.overrides import Laid, TargetOverride, lay, split_name
-from xds_server.catalog.store.engine import StoreError
+from xds_server.catalog.kept import (
+    MODELS,
+    MOST,
+    THE_API,
+    AnyRecord,
+    Models,
+    Overridden,
+    Record,
+    Value,
+    read,
+    record,
+)
+from xds_server.catalog.overrides import Laid, TargetOverride, split_name
 from xds_server.catalog.store.records import API, GATEWAY, OVERRIDE, UPSTREAM, Changes, Entry, Held, Key
-from xds_server.upstreams.model import Gateway, Placed, Upstream
+from xds_server.upstreams.model import Gateway, Located, Placed, Upstream
 from xds_server.upstreams.recent import Recent
 
+__all__ = ["MODELS", "THE_API", "AnyRecord", "Contents", "Record", "Value", "placed", "read"]
+
 D = TypeVar("D", Upstream, Gateway)
-Value = Upstream | Gateway | TargetOverride
-MODELS: Final[Mapping[str, type[Upstream] | type[Gateway] | type[TargetOverride]]] = {
-    UPSTREAM: Upstream,
-    GATEWAY: Gateway,
-    OVERRIDE: TargetOverride,
-}
-THE_API: Final = "the API"
-"""Stands where messages name the place of a definition that came through it."""
-
-
-class Record(NamedTuple):
-    """A record in force, and what it says."""
-
-    held: Held
-    value: Value
-
-    @property
-    def owner(self) -> str:
-        """`API`, or the file that it is written in."""
-        return self.held.entry.origin
-
-
-def read(kind: str, entry: Entry) -> Value:
-    """What an entry of the store says. Raises StoreError for what this version does not understand."""
-    try:
-        return MODELS[kind].model_validate(entry.data)
-    except (KeyError, ValueError) as error:
-        name = entry.data.get("name", "") if isinstance(entry.data, dict) else ""
-        raise StoreError(
-            f"the store cannot be read: this xds-server does not understand its {kind} {name!r}, which a newer one may have "
-            f"written: use that one ({' '.join(str(error).split())})"
-        ) from None
-
-
-def read_all(entries: Mapping[Key, Entry]) -> dict[Key, Value]:
-    """What entries say. Raises StoreError as `read` does."""
-    return {key: read(key[0], entry) for key, entry in entries.items()}
 
 
 def placed(entry: Entry, value: D) -> Placed[D]:
@@ -66,7 +42,8 @@ class Contents:
         self.revision = 0
         self.is_watched: Callable[[str], bool] = lambda path: True
         """Whether a file is still a source: what is in one that is not may be taken over by the API."""
-        self.records: dict[Key, Record] = {}
+        self.records: dict[Key, AnyRecord] = {}
+        self.recent = Models(MOST)
         self.targets = 0
         """How many all upstreams have together."""
         self._names: dict[str, set[str]] = {UPSTREAM: set(), GATEWAY: set(), OVERRIDE: set()}
@@ -87,13 +64,17 @@ class Contents:
 
     def is_of_a_file(self, key: Key) -> bool:
         """Whether a record belongs to a file, so that the API may not touch it."""
-        record = self.records.get(key)
-        return record is not None and record.owner != API and self.is_watched(record.owner)
+        there = self.records.get(key)
+        return there is not None and there.owner != API and self.is_watched(there.owner)
 
     def upstream(self, name: str) -> Upstream | None:
         """An upstream as it is written."""
-        record = self.records.get((UPSTREAM, name))
-        return record.value if record is not None and isinstance(record.value, Upstream) else None
+        there = self._upstream(name)
+        return there.value if there is not None else None
+
+    def upstreams(self) -> list[Record[Upstream]]:
+        """All upstreams as they are written, sorted by name."""
+        return [cast(Record[Upstream], self.records[UPSTREAM, name]) for name in self.names(UPSTREAM)]
 
     def names(self, kind: str) -> list[str]:
         """The names of all records of a kind, sorted."""
@@ -105,9 +86,7 @@ class Contents:
 
     def overrides(self, upstream: str) -> dict[str, TargetOverride]:
         """What lies over the targets of an upstream, by target."""
-        names = self._overridden.get(upstream, ())
-        found = ((split_name(name)[1], self.records[OVERRIDE, name].value) for name in sorted(names))
-        return {target: value for target, value in found if isinstance(value, TargetOverride)}
+        return {target: override.value for target, override in self._over(upstream).items()}
 
     def expired(self, now: datetime) -> frozenset[Key]:
         """The overrides whose time is over."""
@@ -118,18 +97,18 @@ class Contents:
         for key, change in changes.items():
             self._take_out(key)
             if change.entry is not None:
-                value = values[key] if values is not None else read(key[0], change.entry)
-                self._put_in(key, Record(Held(change.entry, revision), value))
+                model = values[key] if values is not None else None
+                self._put_in(key, record(key, Held(change.entry, revision), self.recent, model))
         self.revision = revision
 
-    def load(self, revision: int, held: Mapping[Key, Held], values: Mapping[Key, Value]) -> set[Key]:
+    def load(self, revision: int, records: Mapping[Key, AnyRecord]) -> set[Key]:
         """Make this what the store says, and return which records are something else than before."""
-        changed = {key for key, record in self.records.items() if held.get(key) != record.held}
-        changed |= held.keys() - self.records.keys()
+        changed = {key for key, there in self.records.items() if key not in records or records[key].held != there.held}
+        changed |= records.keys() - self.records.keys()
         for key in changed:
             self._take_out(key)
-            if key in held:
-                self._put_in(key, Record(held[key], values[key]))
+            if key in records:
+                self._put_in(key, records[key])
         self.revision = revision
         return changed
 
@@ -137,14 +116,17 @@ class Contents:
         """What delivery needs to know of changed records: definitions with the overrides over them."""
         upstreams = {split_name(name)[0] if kind == OVERRIDE else name for kind, name in keys if kind != GATEWAY}
         gateways = {name for kind, name in keys if kind == GATEWAY}
-        there = {name: upstream for name in upstreams if (upstream := self._effective(name)) is not None}
+        there = {name: upstream for name in upstreams if (upstream := self.effective(name)) is not None}
         listening = {name: gateway for name in gateways if (gateway := self._gateway(name)) is not None}
         return Delivered(there, frozenset(upstreams - there.keys()), listening, frozenset(gateways - listening.keys()))
 
     def neighbours(self, keys: Set[Key], wanted: Mapping[Key, Value]) -> Iterator[Key]:
         """Records with which what is `wanted` of `keys` could clash, and those that need what `keys` take away."""
-        for value in wanted.values():
+        for key, value in wanted.items():
             if isinstance(value, Upstream):
+                said = self.records[key].facts if key in self.records else None
+                if said is not None and (said.virtual_hosts, said.nodes) == (value.virtual_hosts, value.nodes):
+                    continue  # it claims what it claimed before: by what clashes with that, it is what changes
                 for host in value.virtual_hosts:
                     yield from ((UPSTREAM, name) for name in self._by_host.get(host, ()))
             elif isinstance(value, Gateway):
@@ -155,52 +137,52 @@ class Contents:
             if kind == UPSTREAM:
                 yield from ((GATEWAY, gateway) for gateway in self._forwarding.get(name, ()))
 
-    def _effective(self, name: str) -> Placed[Upstream] | None:
-        record = self.records.get((UPSTREAM, name))
-        if record is None or not isinstance(record.value, Upstream):
-            return None
-        if not (overrides := self.overrides(name)):
-            return placed(record.held.entry, record.value)
-        laid = lay(record.value, overrides, self._laid.get(name))
-        self._laid.put(name, laid, len(laid.whole.targets))
-        return placed(record.held.entry, laid.whole)
+    def effective(self, name: str) -> Located[Upstream] | None:
+        """An upstream with the overrides over it."""
+        there = self._upstream(name)
+        over = self._over(name)
+        return Overridden(there, over, self.recent, self._laid) if there is not None and over else there
 
-    def _gateway(self, name: str) -> Placed[Gateway] | None:
-        record = self.records.get((GATEWAY, name))
-        if record is None or not isinstance(record.value, Gateway):
-            return None
-        return placed(record.held.entry, record.value)
+    def _upstream(self, name: str) -> Record[Upstream] | None:
+        return cast(Record[Upstream] | None, self.records.get((UPSTREAM, name)))
 
-    def _put_in(self, key: Key, record: Record) -> None:
-        self.records[key] = record
+    def _gateway(self, name: str) -> Record[Gateway] | None:
+        return cast(Record[Gateway] | None, self.records.get((GATEWAY, name)))
+
+    def _over(self, upstream: str) -> dict[str, Record[TargetOverride]]:
+        """The overrides of an upstream's targets, by target."""
+        names = sorted(self._overridden.get(upstream, ()))
+        return {split_name(name)[1]: cast(Record[TargetOverride], self.records[OVERRIDE, name]) for name in names}
+
+    def _put_in(self, key: Key, there: AnyRecord) -> None:
+        self.records[key] = there
         self._names[key[0]].add(key[1])
-        if isinstance(record.value, Upstream):
-            self.targets += len(record.value.targets)
-        elif isinstance(record.value, TargetOverride) and record.value.expires is not None:
-            self._expiring[key[1]] = record.value.expires
-        for index, entry in self._places(key, record.value):
+        self.targets += there.facts.targets
+        if there.facts.expires is not None:
+            self._expiring[key[1]] = there.facts.expires
+        for index, entry in self._places(key, there):
             index.setdefault(entry, set()).add(key[1])
 
     def _take_out(self, key: Key) -> None:
-        if (record := self.records.pop(key, None)) is None:
+        if (there := self.records.pop(key, None)) is None:
             return
         self._names[key[0]].discard(key[1])
-        if isinstance(record.value, Upstream):
-            self.targets -= len(record.value.targets)
-        elif key[0] == OVERRIDE:
+        self.targets -= there.facts.targets
+        if key[0] == OVERRIDE:
             self._expiring.pop(key[1], None)
-        for index, entry in self._places(key, record.value):
+        for index, entry in self._places(key, there):
             index[entry].discard(key[1])
             if not index[entry]:
                 del index[entry]
 
-    def _places(self, key: Key, value: Value) -> Iterator[tuple[dict[Any, set[str]], Hashable]]:
+    def _places(self, key: Key, there: AnyRecord) -> Iterator[tuple[dict[Any, set[str]], Hashable]]:
         """Where a record is found: indexes and entries in them."""
-        if isinstance(value, Upstream):
-            yield from ((self._by_host, host) for host in value.virtual_hosts)
-        elif isinstance(value, Gateway):
-            yield self._by_port, value.port
-            if value.upstream is not None:
-                yield self._forwarding, value.upstream
+        facts = there.facts
+        if key[0] == UPSTREAM:
+            yield from ((self._by_host, host) for host in facts.virtual_hosts)
+        elif key[0] == GATEWAY:
+            yield self._by_port, facts.port
+            if facts.upstream is not None:
+                yield self._forwarding, facts.upstream
         else:
             yield self._overridden, split_name(key[1])[0]

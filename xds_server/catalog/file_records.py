@@ -9,18 +9,19 @@ import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from xds_server.catalog.catalog import Catalog, Edit, Outcome
 from xds_server.catalog.changes import Change, Definitions
-from xds_server.catalog.contents import Contents, placed
+from xds_server.catalog.contents import Contents
 from xds_server.catalog.errors import InvalidError
+from xds_server.catalog.kept import AnyRecord, Record, record
 from xds_server.catalog.planning import Proposal, Put, put
 from xds_server.catalog.store.engine import StoreError
-from xds_server.catalog.store.records import API, FILES, GATEWAY, UPSTREAM, Attribution, Key
-from xds_server.upstreams.model import Gateway, Placed, Upstream
+from xds_server.catalog.store.records import API, FILES, GATEWAY, UPSTREAM, Attribution, Held, Key
+from xds_server.upstreams.model import Gateway, Located, Upstream
 
 SLICE: Final = 100
 """Definitions that are taken before other work on the event loop gets its turn."""
@@ -37,7 +38,7 @@ class FileRecords:
     def __init__(self, catalog: Catalog, roots: Sequence[str]) -> None:
         self._catalog = catalog
         self._roots = tuple(roots)
-        self._wanted: dict[Key, Put] = {}
+        self._wanted: dict[Key, AnyRecord] = {}
         """What the files say."""
         self._pending: set[Key] = set()
         """What of it is not in force: refused or held."""
@@ -49,30 +50,35 @@ class FileRecords:
 
     def held(self) -> Definitions | None:
         """What these roots put in force in an earlier run; None when that was nothing, and the first look must be sound."""
-        held = Definitions()
-        for (kind, name), record in self._catalog.contents.records.items():
-            path = as_given(self._roots, record.owner)
-            if path is None:
-                continue
-            entry = record.held.entry._replace(origin=path)
-            if isinstance(record.value, Upstream):
-                held.upstreams[name] = placed(entry, record.value)
-            elif isinstance(record.value, Gateway):
-                held.gateways[name] = placed(entry, record.value)
-            self._wanted[kind, name] = Put(record.held.entry, record.value)
-        return held if self._wanted else None
+        for key, there in self._catalog.contents.records.items():
+            if as_given(self._roots, there.owner) is not None:
+                self._wanted[key] = there
+        return self.said() if self._wanted else None
+
+    def said(self) -> Definitions:
+        """What the files say, each definition with its path as the root is written."""
+        said = Definitions()
+        for (kind, name), wanted in self._wanted.items():
+            path = as_given(self._roots, wanted.owner)
+            held = wanted.held._replace(entry=wanted.held.entry._replace(origin=path or wanted.owner))
+            found: Any = Record(kind, held, wanted.facts, self._catalog.contents.recent)
+            if kind == UPSTREAM:
+                said.upstreams[name] = found
+            else:
+                said.gateways[name] = found
+        return said
 
     async def take(self, change: Change, *, is_sound: bool) -> None:
         """Put what the files changed in force. Waits for a store that is lost. `is_sound`: nothing is wrong with any file or
         root; before that, nothing of another root is taken away, as it may have moved to one that is still missing."""
         touched: set[Key] = set()
         for count, (name, upstream) in enumerate(change.upstreams.items(), 1):
-            self._wanted[UPSTREAM, name] = _put(upstream)
+            self._want((UPSTREAM, name), _put(upstream))
             touched.add((UPSTREAM, name))
             if count % SLICE == 0:
                 await asyncio.sleep(0)
         for name, gateway in change.gateways.items():
-            self._wanted[GATEWAY, name] = _put(gateway)
+            self._want((GATEWAY, name), _put(gateway))
             touched.add((GATEWAY, name))
         gone = {(UPSTREAM, name) for name in change.removed_upstreams}
         gone |= {(GATEWAY, name) for name in change.removed_gateways}
@@ -83,6 +89,9 @@ class FileRecords:
             self._has_strangers = False
             touched |= {key for key in self._catalog.contents.records if _is_of_files(self._catalog.contents, key)}
         await self._commit(touched)
+
+    def _want(self, key: Key, wanted: Put) -> None:
+        self._wanted[key] = record(key, Held(wanted.entry, 0), self._catalog.contents.recent, wanted.value)
 
     async def retry(self) -> None:
         """Try again what was refused: something else has changed."""
@@ -113,8 +122,8 @@ class FileRecords:
     def _leads_nowhere(self, refused: dict[Key, str]) -> bool:
         """Whether a gateway names an upstream that nobody has defined yet: what a new store would serve without it is a partial
         answer, and Envoys that hold it would drop it."""
-        wanted = (self._wanted[key].value for key in refused if key in self._wanted)
-        named = {value.upstream for value in wanted if isinstance(value, Gateway) and value.upstream is not None}
+        wanted = (self._wanted[key].facts for key in refused if key in self._wanted)
+        named = {facts.upstream for facts in wanted if facts.upstream is not None}
         return any(
             (UPSTREAM, name) not in self._wanted and (UPSTREAM, name) not in self._catalog.contents for name in named
         )
@@ -125,7 +134,8 @@ class FileRecords:
         def edit(contents: Contents) -> Proposal:
             others.clear()
             others.update((key, _not_ours(key)) for key in keys if key in self._wanted and _is_of_api(contents, key))
-            wanted = {key: self._wanted[key] for key in keys - others.keys() if key in self._wanted}
+            said = {key: self._wanted[key] for key in keys - others.keys() if key in self._wanted}
+            wanted = {key: Put(each.held.entry, each.value) for key, each in said.items()}
             gone = {key for key in keys - wanted.keys() if _is_of_files(contents, key)}
             # The first time even nothing is news: so it is known that these files were heard.
             is_news = self._is_first and not self._catalog.has_begun
@@ -138,12 +148,12 @@ class FileRecords:
         upstream a file would take away."""
         found: dict[Key, str] = {}
         for key, problems in error.problems.items():
-            record = self._catalog.contents.records.get(key)
+            there = self._catalog.contents.records.get(key)
             if key in keys:
                 found[key] = "; ".join(problem.message for problem in problems)
-            elif record is not None and isinstance(record.value, Gateway) and record.value.upstream is not None:
-                needed = (UPSTREAM, record.value.upstream)
-                found |= dict.fromkeys({needed} & keys, f"gateway {key[1]!r} of {_owner(record.owner)} forwards to it")
+            elif there is not None and there.facts.upstream is not None:
+                needed = (UPSTREAM, there.facts.upstream)
+                found |= dict.fromkeys({needed} & keys, f"gateway {key[1]!r} of {_owner(there.owner)} forwards to it")
         return found or dict.fromkeys(keys, str(error))
 
     def _note(self, keys: set[Key], refused: dict[Key, str], outcome: Outcome) -> None:
@@ -155,7 +165,7 @@ class FileRecords:
         """Say of each definition once that it is left out, and why."""
         for key, problem in refused.items():
             if self._refused.get(key) != problem:
-                at = self._wanted[key].entry if key in self._wanted else None
+                at = self._wanted[key].held.entry if key in self._wanted else None
                 where = {"file": at.origin, "line": at.line} if at is not None else {}
                 kept = key in self._catalog.contents
                 log.error(
@@ -177,21 +187,21 @@ def as_given(roots: Sequence[str], origin: str) -> str | None:
     return None
 
 
-def _put(definition: Placed[Upstream] | Placed[Gateway]) -> Put:
+def _put(definition: Located[Upstream] | Located[Gateway]) -> Put:
     # No database takes the bytes of a path that is not UTF-8.
     origin = os.fsencode(os.path.abspath(definition.source)).decode(errors="backslashreplace")
     return put(definition.value, origin, definition.line)
 
 
 def _is_of_api(contents: Contents, key: Key) -> bool:
-    record = contents.records.get(key)
-    return record is not None and record.owner == API
+    there = contents.records.get(key)
+    return there is not None and there.owner == API
 
 
 def _is_of_files(contents: Contents, key: Key) -> bool:
     """Overrides are nobody's but the API's."""
-    record = contents.records.get(key)
-    return record is not None and record.owner != API
+    there = contents.records.get(key)
+    return there is not None and there.owner != API
 
 
 def _not_ours(key: Key) -> str:

@@ -41,13 +41,15 @@ class FileSource:
         roots: Sequence[Path | str],
         on_change: Callable[[Change], Awaitable[None]],
         held: Definitions | None = None,
+        recall: Callable[[], Definitions] | None = None,
     ) -> None:
         """`held`: what these roots put in force before, when an earlier run is known; a file that broke since then has its
-        last good definitions in it."""
+        last good definitions in it. `recall`: knows what that and `on_change` were told; without it, it is held here."""
         self._roots = tuple(os.fspath(root) for root in roots)
         self._on_change = on_change
         self._resumes = held is not None
         self._held = held or Definitions()
+        self._recall = recall
         self._reporter = Reporter()
         self._child: Child | None = None
         self.ready = asyncio.Event()
@@ -69,7 +71,9 @@ class FileSource:
         while True:
             try:
                 async with running_child() as self._child:
-                    await self._child.start(self._roots, self._held if self._resumes else None)
+                    held = self._recall() if self._recall is not None else self._held
+                    await self._child.start(self._roots, held if self._resumes else None)
+                    del held
                     while True:
                         scan = await self._child.next_scan()
                         wait = RETRY_FIRST
@@ -89,7 +93,8 @@ class FileSource:
                 log.error("definitions.not_served", problem="nothing is served until every file has been sound once")
         elif change or not self.ready.is_set() or not (nothing_wrong or self.problems):
             await self._on_change(change)
-            self._held.apply(change)
+            if self._recall is None:
+                self._held.apply(change)
             self._resumes = True
             self.ready.set()
             log.info(

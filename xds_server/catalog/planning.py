@@ -128,11 +128,11 @@ def _problems(
     kept = {key for key in contents.neighbours(changes.keys(), values) if key not in changes}
     # Without what they forward to, gateways would look as if they led nowhere.
     kept |= {
-        (UPSTREAM, gateway.upstream)
+        (UPSTREAM, gateway.facts.upstream)
         for key in kept
-        if isinstance(gateway := contents.records[key].value if key in contents else None, Gateway)
-        and gateway.upstream is not None
-        and (UPSTREAM, gateway.upstream) not in changes
+        if (gateway := contents.records.get(key)) is not None
+        and gateway.facts.upstream is not None
+        and (UPSTREAM, gateway.facts.upstream) not in changes
     }
     stay = {key: contents.records[key] for key in sorted(kept) if key in contents.records}
     entries = {key: (record.held.entry, record.value) for key, record in stay.items()}

@@ -19,7 +19,7 @@ from pathlib import PurePath
 from xds_server.catalog.changes import Change, Definitions
 from xds_server.catalog.on_disk import FilesOnDisk
 from xds_server.upstreams.definition_file import DefinitionFile, FileProblem, clashes_between
-from xds_server.upstreams.model import Gateway, Placed, Upstream
+from xds_server.upstreams.model import Gateway, Located, Upstream
 
 Files = dict[str, DefinitionFile]
 
@@ -149,7 +149,7 @@ def _differ(one: DefinitionFile | None, other: DefinitionFile | None) -> bool:
     )
 
 
-def _values(placed: Iterable[Placed[Upstream]] | Iterable[Placed[Gateway]]) -> list[Upstream | Gateway]:
+def _values(placed: Iterable[Located[Upstream]] | Iterable[Located[Gateway]]) -> list[Upstream | Gateway]:
     return sorted((each.value for each in placed), key=lambda value: value.name)
 
 
@@ -162,8 +162,8 @@ def _in_force(files: Iterable[DefinitionFile]) -> Definitions:
 
 
 def _by_file(held: Definitions) -> Files:
-    upstreams: dict[str, list[Placed[Upstream]]] = {}
-    gateways: dict[str, list[Placed[Gateway]]] = {}
+    upstreams: dict[str, list[Located[Upstream]]] = {}
+    gateways: dict[str, list[Located[Gateway]]] = {}
     for upstream in held.upstreams.values():
         upstreams.setdefault(upstream.source, []).append(upstream)
     for gateway in held.gateways.values():

@@ -93,7 +93,7 @@ class FileReading:
         async def take(change: Change) -> None:
             await records.take(change, is_sound=not source.problems)
 
-        source = FileSource(self._roots, take, records.held())
+        source = FileSource(self._roots, take, records.held(), records.said)
         async with AsyncExitStack() as stack:
             self._catalog.listeners.append(committed)
             stack.callback(self._catalog.listeners.remove, committed)

@@ -8,13 +8,13 @@ from xds_server.delivery.checking import Checked, resolve
 from xds_server.delivery.resolving import addresses_of
 from xds_server.delivery.trial import Refusal, envoy_version, key_of, refusals
 from xds_server.upstreams.documents import FileProblem
-from xds_server.upstreams.model import Gateway, Placed, Upstream
+from xds_server.upstreams.model import Gateway, Located, Upstream
 from xds_server.upstreams.translate import Addresses
 
 TIMEOUT: Final = 120
 """Seconds that Envoy may take to load everything."""
 
-Definition = Placed[Upstream] | Placed[Gateway]
+Definition = Located[Upstream] | Located[Gateway]
 
 
 def check_with_envoy(checked: Checked) -> tuple[str, list[FileProblem]]:

@@ -4,12 +4,13 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
-from xds_server.upstreams.model import Locality, NodeSelector, Upstream
+from xds_server.upstreams.model import Locality, NodeSelector
 from xds_server.upstreams.translate import NOWHERE, Dialect, Place
 from xds_server.xds import Node
 
+_EVERY: Final = NodeSelector()
 ALL_NODES: Final = ""
 """Key of the selector that matches every node."""
 
@@ -49,9 +50,18 @@ def dialect_of(node: Node) -> Dialect:
     return Dialect.REST if node.service == "rest" else Dialect.ADS
 
 
+class Placement(Protocol):
+    """What an upstream says of who receives it."""
+
+    @property
+    def nodes(self) -> NodeSelector: ...
+    @property
+    def is_nearest_first(self) -> bool: ...
+
+
 def selector_key(selector: NodeSelector) -> str:
     """A selector as text of one line, equal for equal selectors."""
-    return ALL_NODES if selector == NodeSelector() else selector.model_dump_json(exclude_defaults=True)
+    return ALL_NODES if selector == _EVERY else selector.model_dump_json(exclude_defaults=True)
 
 
 def selector_of(key: str) -> NodeSelector:
@@ -75,14 +85,14 @@ class Audiences:
         self._uses: Counter[str] = Counter()
         self._uses_by_place: Counter[str] = Counter()
 
-    def add(self, upstream: Upstream) -> bool:
+    def add(self, upstream: Placement) -> bool:
         """Count one use of its selector; returns whether nodes may fall into other groups now."""
         key = selector_key(upstream.nodes)
         self._selectors[key] = upstream.nodes
         is_new = _count(self._uses, key) and key != ALL_NODES
         return (upstream.is_nearest_first and _count(self._uses_by_place, key)) or is_new
 
-    def remove(self, upstream: Upstream) -> bool:
+    def remove(self, upstream: Placement) -> bool:
         """Take one use back; returns whether nodes may fall into other groups now."""
         key = selector_key(upstream.nodes)
         no_place = upstream.is_nearest_first and _count(self._uses_by_place, key, -1)

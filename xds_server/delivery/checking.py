@@ -19,15 +19,15 @@ from xds_server.upstreams.deadlines import as_of
 from xds_server.upstreams.documents import DefinitionFile, FileProblem
 from xds_server.upstreams.lint import Lint, lint
 from xds_server.upstreams.lint_names import lint_names
-from xds_server.upstreams.model import Gateway, Placed, Problem, Upstream
+from xds_server.upstreams.model import Gateway, Located, Problem, Upstream
 
 
 @dataclass
 class Checked:
     """What was read, by name, and everything that is wrong with it."""
 
-    upstreams: dict[str, Placed[Upstream]] = field(default_factory=dict)
-    gateways: dict[str, Placed[Gateway]] = field(default_factory=dict)
+    upstreams: dict[str, Located[Upstream]] = field(default_factory=dict)
+    gateways: dict[str, Located[Gateway]] = field(default_factory=dict)
     problems: list[FileProblem] = field(default_factory=list)
     files: list[DefinitionFile] = field(default_factory=list)
     """The sound ones."""

@@ -1,21 +1,24 @@
 """The definitions in force, and what has to be found in them quickly: host names, gateways, audiences."""
 
 from collections.abc import Hashable, Iterable, Mapping, Set
-from typing import TypeVar
+from typing import Final, TypeVar
 
+from xds_server.catalog.facts import Facts, facts_of
+from xds_server.catalog.kept import Overridden, Record
+from xds_server.catalog.store.records import GATEWAY, UPSTREAM
 from xds_server.delivery.audience import ALL_NODES, Audiences, NodeGroup, selector_key
-from xds_server.delivery.resolving import questions
+from xds_server.delivery.needs import NOTHING, Needs
 from xds_server.resolvers import Question
 from xds_server.secrets.store import Key as SecretKey
-from xds_server.upstreams.model import Gateway, Placed, Upstream, may_share_envoy
-from xds_server.upstreams.translate import held_secrets
+from xds_server.upstreams.model import Gateway, Located, Upstream, may_share_envoy
 from xds_server.xds import Node
 
 Key = tuple[str, str]
-"""Kind (``upstream`` or ``gateway``) and name of a definition."""
-Definition = Placed[Upstream] | Placed[Gateway]
+"""Kind and name of a definition."""
+Definition = Located[Upstream] | Located[Gateway]
 Index = dict[str, set[Key]]
 T = TypeVar("T", bound=Hashable)
+_NOBODY: Final[Set[Key]] = frozenset()
 
 
 class InForce:
@@ -27,6 +30,8 @@ class InForce:
         """What the control plane resolves -> the upstreams whose targets it is for."""
         self.secrets: dict[SecretKey, set[Key]] = {}
         """Secrets that the control plane keeps -> the upstreams that name them."""
+        self._needs: dict[Key, Needs] = {}
+        """Of those that need anything."""
         self._claims: Index = {}
         """Virtual host names -> the upstreams that answer for them."""
         self._gateways: Index = {}
@@ -34,24 +39,33 @@ class InForce:
         self._routing: set[Key] = set()
         self._audiences = Audiences()
 
-    def put(self, key: Key, definition: Definition | None) -> bool:
+    def put(self, key: Key, definition: Definition | None, needs: Needs = NOTHING) -> bool:
         """Put a definition in force, or take one out; returns whether nodes may fall into other groups now."""
-        old = self.definitions.pop(key, None)
+        before = self.definitions.pop(key, None)
         if definition is not None:
             self.definitions[key] = definition
-        _reindex(self.hosts, key, hosts_of(old), hosts_of(definition))
-        _reindex(self.secrets, key, secrets_of(old), secrets_of(definition))
-        _reindex(self._claims, key, _virtual_hosts(old), _virtual_hosts(definition))
-        _reindex(self._gateways, key, _forwards_to(old), _forwards_to(definition))
+        needed = self._needs.pop(key, NOTHING)
+        if needs:
+            self._needs[key] = needs
+        old = facts(before) if before is not None else Facts()
+        new = facts(definition) if definition is not None else Facts()
+        _reindex(self.hosts, key, needed.hosts, needs.hosts)
+        _reindex(self.secrets, key, needed.secrets, needs.secrets)
+        _reindex(self._claims, key, old.virtual_hosts, new.virtual_hosts)
+        _reindex(self._gateways, key, _forwards_to(old), _forwards_to(new))
         self._routing.discard(key)
-        if definition is not None and isinstance(definition.value, Gateway) and definition.value.upstream is None:
+        if key[0] == GATEWAY and definition is not None and new.upstream is None:
             self._routing.add(key)
         regroup = False
-        if definition is not None and isinstance(definition.value, Upstream):
-            regroup |= self._audiences.add(definition.value)
-        if old is not None and isinstance(old.value, Upstream):
-            regroup |= self._audiences.remove(old.value)
+        if key[0] == UPSTREAM and definition is not None:
+            regroup |= self._audiences.add(new)
+        if key[0] == UPSTREAM and before is not None:
+            regroup |= self._audiences.remove(old)
         return regroup
+
+    def needs(self, key: Key) -> Needs:
+        """What a definition needs; nothing where it is not in force."""
+        return self._needs.get(key, NOTHING)
 
     @property
     def routes_by_host(self) -> bool:
@@ -60,22 +74,22 @@ class InForce:
 
     def gateways_of(self, key: Key) -> Set[Key]:
         """The gateways that forward to one upstream alone."""
-        return self._gateways.get(key[1], set()) if key[0] == "upstream" else set()
+        return self._gateways.get(key[1], set()) if key[0] == UPSTREAM else set()
 
     def audience(self, key: Key) -> str | None:
         """Key of the selector of a definition, None for nobody.
 
         A gateway that forwards to one upstream goes where that one goes, and nowhere while that one is not in force.
         """
-        value = self.definitions[key].value
-        if isinstance(value, Gateway):
-            if value.upstream is None:
+        said = facts(self.definitions[key])
+        if key[0] == GATEWAY:
+            if said.upstream is None:
                 return ALL_NODES
-            target = self.definitions.get(("upstream", value.upstream))
-            if target is None or not isinstance(target.value, Upstream):
+            target = self.definitions.get((UPSTREAM, said.upstream))
+            if target is None:
                 return None
-            value = target.value
-        return selector_key(value.nodes)
+            said = facts(target)
+        return selector_key(said.nodes)
 
     def group_of(self, node: Node) -> NodeGroup:
         """The group that a node falls into."""
@@ -103,38 +117,28 @@ class InForce:
             refused |= found
 
     def _clash(self, key: Key, definition: Definition | None, moving: Set[Key]) -> str:
-        if definition is None or not isinstance(definition.value, Upstream):
+        if definition is None or key[0] != UPSTREAM:
             return ""
-        for host in _virtual_hosts(definition):
-            for other in self._claims.get(host, set()) - moving - {key}:
-                there = self.definitions[other]
-                if isinstance(there.value, Upstream) and may_share_envoy(there.value.nodes, definition.value.nodes):
+        said = facts(definition)
+        for host in said.virtual_hosts:
+            for other in self._claims.get(host, _NOBODY) - moving:
+                if may_share_envoy(facts(self.definitions[other]).nodes, said.nodes):
                     return f"{host!r} is still answered by the last good definition of upstream {other[1]!r}: mend that first"
         return ""
 
 
-def hosts_of(placed: Definition | None) -> set[Question]:
-    """What the control plane resolves for a definition."""
-    if placed is None or not isinstance(placed.value, Upstream):
-        return set()
-    return set(questions(placed.value).values())
+def facts(definition: Definition) -> Facts:
+    """What has to be known of a definition; of one that the catalogue keeps without reading it."""
+    return definition.facts if isinstance(definition, Record | Overridden) else facts_of(definition.value)
 
 
-def secrets_of(placed: Definition | None) -> set[SecretKey]:
-    """Secrets that a definition names and the control plane keeps."""
-    return set(held_secrets(placed.value)) if placed is not None and isinstance(placed.value, Upstream) else set()
-
-
-def _virtual_hosts(placed: Definition | None) -> Iterable[str]:
-    return placed.value.virtual_hosts if placed is not None and isinstance(placed.value, Upstream) else ()
-
-
-def _forwards_to(placed: Definition | None) -> Iterable[str]:
-    value = placed.value if placed is not None else None
-    return (value.upstream,) if isinstance(value, Gateway) and value.upstream is not None else ()
+def _forwards_to(facts: Facts) -> Iterable[str]:
+    return (facts.upstream,) if facts.upstream is not None else ()
 
 
 def _reindex(index: dict[T, set[Key]], key: Key, old: Iterable[T], new: Iterable[T]) -> None:
+    if not old and not new:
+        return
     old, new = set(old), set(new)
     for entry in old - new:
         index[entry].discard(key)

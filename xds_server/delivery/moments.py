@@ -8,14 +8,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import structlog
 
 from xds_server.delivery.in_force import Definition, Key
-from xds_server.delivery.overlap import History, Plan, plan
+from xds_server.delivery.overlap import History, Said, plan
 from xds_server.delivery.resolving import Resolved, addresses_of
 from xds_server.delivery.schedule import Schedule
 from xds_server.upstreams.deadlines import as_of, next_deadline
@@ -42,6 +42,24 @@ class Clock:
     monotonic: Callable[[], float] = time.monotonic
 
 
+class Ahead(NamedTuple):
+    """What is ahead of a definition that is served as it is at a moment."""
+
+    history: History | None = None
+    """See `Plan.history`."""
+    until: float | None = None
+    """See `Plan.until`."""
+    deadline: float | None = None
+    """When it means something else, in seconds of the wall clock."""
+    is_unserved: bool = False
+    """See `Plan.is_unserved`."""
+    is_lasting: bool = True
+    """Whether just what the definition says is served, today and at any other time."""
+
+
+NOTHING: Final = Ahead()
+
+
 class Input(NamedTuple):
     """A definition as it is served at a moment."""
 
@@ -50,10 +68,14 @@ class Input(NamedTuple):
     value: Upstream | Gateway
     """As it is at this moment."""
     addresses: Addresses
-    plan: Plan | None = None
-    """Of an upstream: what it is after this moment."""
-    deadline: float | None = None
-    """When it means something else, in seconds of the wall clock."""
+    ahead: Ahead = NOTHING
+
+
+class Times(NamedTuple):
+    """A moment."""
+
+    wall: datetime
+    monotonic: float
 
 
 class Moments:
@@ -67,33 +89,36 @@ class Moments:
         self._overlaps: Schedule[Key] = Schedule()
         self._changed = asyncio.Event()
 
-    def inputs(
-        self, wanted: Mapping[Key, Definition | None], resolved: Resolved, *, polled: bool = False
-    ) -> dict[Key, Input | None]:
-        """What to serve of definitions now. `polled`: there are Envoys that poll."""
-        now, tick = self._clock.wall(), self._clock.monotonic()
-        made: dict[Key, Input | None] = {}
-        for key, definition in wanted.items():
-            if definition is None or not isinstance(definition.value, Upstream):
-                made[key] = definition and Input(definition, definition.value, {})
-                continue
-            upstream = as_of(definition.value, now)
-            planned = plan(self._histories.get(key), upstream, addresses_of(upstream, resolved), tick, polled=polled)
-            deadline = next_deadline(definition.value, now)
-            then = deadline.timestamp() if deadline else None
-            made[key] = Input(definition, planned.upstream, planned.addresses, planned, then)
-        return made
+    def now(self) -> Times:
+        """This moment."""
+        return Times(self._clock.wall(), self._clock.monotonic())
 
-    def accept(self, inputs: Mapping[Key, Input | None]) -> None:
-        """Take it that these are served now."""
-        for key, given in inputs.items():
-            plan = given.plan if given else None
-            history = plan.history if plan else None
+    def input(self, key: Key, definition: Definition, resolved: Resolved, at: Times, *, polled: bool = False) -> Input:
+        """What to serve of a definition. `polled`: there are Envoys that poll."""
+        written = definition.value
+        if not isinstance(written, Upstream):
+            return Input(definition, written, {})
+        upstream = as_of(written, at.wall)
+        addresses = addresses_of(upstream, resolved)
+        planned = plan(self._histories.get(key), upstream, addresses, at.monotonic, polled=polled)
+        history = planned.history
+        if history is not None and upstream is written:
+            history = replace(history, said=cast(Said, definition))  # which may do without the model
+        deadline = next_deadline(written, at.wall)
+        then = deadline.timestamp() if deadline else None
+        lasting = planned.upstream is written and deadline is None
+        ahead = Ahead(history, planned.until, then, planned.is_unserved, lasting)
+        return Input(definition, planned.upstream, planned.addresses, ahead)
+
+    def accept(self, served: Mapping[Key, Ahead]) -> None:
+        """Take it that definitions are served now of which this is ahead."""
+        for key, ahead in served.items():
+            history = ahead.history
             self._tell(key, self._histories.pop(key, None), history)
             if history is not None:
                 self._histories[key] = history
-            self._deadlines.put(key, given.deadline if given else None)
-            self._overlaps.put(key, plan.until if plan else None)
+            self._deadlines.put(key, ahead.deadline)
+            self._overlaps.put(key, ahead.until)
         self._changed.set()
 
     async def run(self) -> None:

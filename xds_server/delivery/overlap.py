@@ -11,7 +11,7 @@ A new target is taken for usable after an overlap, whether or not its probes pas
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from xds_server.resolvers import Found
 from xds_server.upstreams.model import ActiveHealthCheck, Target, Upstream
@@ -41,17 +41,35 @@ def length(active: ActiveHealthCheck, *, polled: bool = False) -> float:
     return (max(probed, POLLED) if polled else probed).total_seconds()
 
 
+class Said(Protocol):
+    """Says what an upstream was. It may be made when it is asked for: most are never asked."""
+
+    @property
+    def value(self) -> Upstream: ...
+
+
+class Plainly(NamedTuple):
+    """An upstream that is there."""
+
+    value: Upstream
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """What the next change of an upstream with active checks is compared with."""
 
-    upstream: Upstream
+    said: Said
     addresses: Addresses
     """Of its own host names, as they were then."""
     since: Mapping[Place, float] = field(default_factory=dict)
     """When its newer endpoints came; those that are not in it are old."""
     kept: Mapping[Place, Host] = field(default_factory=dict)
     """What is served beyond the definition."""
+
+    @property
+    def upstream(self) -> Upstream:
+        """As it was then."""
+        return self.said.value
 
 
 class Plan(NamedTuple):
@@ -76,9 +94,10 @@ def plan(before: History | None, upstream: Upstream, addresses: Addresses, now: 
         return Plan(upstream, addresses, None, None)
     own = {t.lookup: tuple(addresses.get(t.lookup, ())) for t in upstream.targets if t.needs_resolving}
     if before is None or eds_name(before.upstream) != eds_name(upstream):
-        return Plan(upstream, addresses, History(upstream, own), None)
+        return Plan(upstream, addresses, History(Plainly(upstream), own), None)
+    former = before.upstream
     new_for = length(active, polled=polled)
-    serving, served = enabled_hosts(upstream, own), enabled_hosts(before.upstream, before.addresses)
+    serving, served = enabled_hosts(upstream, own), enabled_hosts(former, before.addresses)
     known = {**before.kept, **served}
     came = {place: before.since.get(place) if place in known else now for place in {**known, **serving}}
     since = {place: at for place, at in came.items() if at is not None and at + new_for > now}
@@ -88,19 +107,19 @@ def plan(before: History | None, upstream: Upstream, addresses: Addresses, now: 
     proven = known.keys() - since.keys()
     # With send-all Envoy sends to targets that were not probed yet where it has no others.
     unserved = bool(serving and proven) and not (usable or upstream.sends_to_all_when_unhealthy)
-    plain = Plan(upstream, addresses, History(upstream, own, since), None, unserved)
+    plain = Plan(upstream, addresses, History(Plainly(upstream), own, since), None, unserved)
     if not kept:
         return plain
     with_kept = _with_targets(upstream, [host.target for host in kept.values()])
     if eds_name(with_kept) != eds_name(upstream):
         return plain
     until = min(at for place, at in since.items() if place in serving) + new_for
-    return Plan(with_kept, _with_addresses(addresses, own, kept), History(upstream, own, since, kept), until)
+    return Plan(with_kept, _with_addresses(addresses, own, kept), History(Plainly(upstream), own, since, kept), until)
 
 
 def leaves_unserved(before: Upstream, after: Upstream) -> bool:
     """`Plan.is_unserved` of an edit, as far as targets given by address are concerned."""
-    return before.health_checks.active is not None and plan(History(before, {}), after, {}, 0).is_unserved
+    return before.health_checks.active is not None and plan(History(Plainly(before), {}), after, {}, 0).is_unserved
 
 
 def _usable(serving: Mapping[Place, Host], since: Mapping[Place, float]) -> set[tuple[int, int]]:

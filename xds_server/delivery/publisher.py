@@ -10,23 +10,26 @@ first node on that asks in it; what this one dialect cannot express is left out 
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 
 from xds_server.catalog.changes import Change
 from xds_server.delivery.audience import EVERYONE, NodeGroup
 from xds_server.delivery.compiled import Compiled, decoded
-from xds_server.delivery.compiling import Results, compile_all
+from xds_server.delivery.compiling import Compiler, Made, needs_of_all
 from xds_server.delivery.earlier import History, earlier
 from xds_server.delivery.effects import Effects, effects
-from xds_server.delivery.in_force import Definition, InForce, Key, hosts_of, secrets_of
+from xds_server.delivery.in_force import Definition, InForce, Key
 from xds_server.delivery.kept import Kept
 from xds_server.delivery.mirror import Mirror
 from xds_server.delivery.moments import Clock, Input, Moments
+from xds_server.delivery.needs import NOTHING as NO_NEEDS
+from xds_server.delivery.needs import Needs
+from xds_server.delivery.packing import unpacked
 from xds_server.delivery.reports import Reports, tell_applied
 from xds_server.fleet import Commit, Fleet
 from xds_server.resolvers import Lookup, Question
@@ -37,12 +40,16 @@ from xds_server.upstreams.recent import Recent
 from xds_server.upstreams.translate import ROUTES_NAME, Dialect, encode_route_configuration
 from xds_server.xds import ROUTES, Authorize, DiscoveryServer, Limits, Node, Resource, Snapshot
 
+SLICE: Final = 250
+"""Definitions that are taken as they were before other work on the event loop gets its turn."""
+
 log = structlog.get_logger("delivery")
 
 
 class _Refused(NamedTuple):
     definition: Definition
     problem: str
+    needs: Needs
 
 
 class _Served(NamedTuple):
@@ -58,8 +65,7 @@ class _Start(NamedTuple):
     """What was put in force meanwhile."""
 
 
-_Wanted = Mapping[Key, Input | None]
-_Made = dict[Key, Compiled]
+_Wanted = Mapping[Key, Definition | None]
 
 
 class Publisher:
@@ -90,22 +96,26 @@ class Publisher:
         self.moments = Moments(self._due, clock)
         self.secrets = SecretStore(secrets, self._rotated)
         self._in_force = InForce()
-        self._compiled: dict[Dialect, _Made] = {Dialect.ADS: {}}
+        self._compiled: dict[Dialect, dict[Key, Compiled]] = {Dialect.ADS: {}}
         """What is in force, for each dialect that anybody ever asked in."""
         self._recent: Recent[Kept] = Recent()
         self._groups = {EVERYONE.name: EVERYONE}
         self._starting: dict[Dialect, _Start] = {}
         self._refused: dict[Key, _Refused] = {}
         self._reports = Reports()
+        self.on_served: Callable[[Mapping[Key, Made], Mapping[Key, Needs]], None] = lambda made, needs: None
+        """Called with what definitions became that were compiled and are served now, and what they need beside themselves."""
         self._loaded = False
         self._is_unwritten = False
         self._turn = asyncio.Lock()
 
-    async def apply(self, change: Change, commit: Commit | None = None) -> None:
+    async def apply(
+        self, change: Change, commit: Commit | None = None, *, ready: dict[Key, bytes] | None = None
+    ) -> None:
         """Serve the definitions of `change` instead of what they replace. The whole change reaches each client at once.
 
         `commit`: the revision that this is, for `fleet` to follow to the nodes that it concerns. What is served for another
-        reason, new addresses say, belongs to none.
+        reason, new addresses say, belongs to none. `ready`: what definitions became in an earlier run; it is emptied.
         """
         async with self._turn:
             # What was refused is tried again: what stood in its way may be gone now.
@@ -114,33 +124,34 @@ class Publisher:
             wanted |= {("gateway", name): placed for name, placed in change.gateways.items()}
             wanted |= dict.fromkeys(("upstream", name) for name in change.removed_upstreams)
             wanted |= dict.fromkeys(("gateway", name) for name in change.removed_gateways)
-            hosts = {host for definition in wanted.values() for host in hosts_of(definition)}
-            hosts |= {host for refused in self._refused.values() for host in hosts_of(refused.definition)}
-            await self.resolver.add(hosts)
-            named = {secret for definition in wanted.values() for secret in secrets_of(definition)}
-            named |= {secret for refused in self._refused.values() for secret in secrets_of(refused.definition)}
-            await self.secrets.add(named)
-            inputs = self._now(wanted)
-            compiled, problems = await self._compile(inputs, Dialect.ADS)
+            known = await self._known(wanted, ready or {})
+            needs = await needs_of_all({key: d for key, d in wanted.items() if d is not None and key not in known})
+            released = [*needs.values(), *(refused.needs for refused in self._refused.values())]
+            await self.resolver.add({host for each in released for host in each.hosts})
+            await self.secrets.add({secret for each in released for secret in each.secrets})
+            made = await self._compiler(with_lints=True).all(wanted, known)
+            problems = {key: each.problem for key, each in made.items() if each.problem is not None}
             problems |= self._in_force.claimed_twice({key: d for key, d in wanted.items() if key not in problems})
-            self._refuse({key: _Refused(d, problems[key]) for key, d in wanted.items() if d and key in problems})
-            hosts |= {host for key in wanted for host in hosts_of(self._in_force.definitions.get(key))}
-            named |= {secret for key in wanted for secret in secrets_of(self._in_force.definitions.get(key))}
-            accepted = {key: given for key, given in inputs.items() if key not in problems}
-            made = await self._for_all_dialects(accepted, compiled)
+            refusals = {key: d for key, d in wanted.items() if d is not None and key in problems}
+            self._refuse({key: _Refused(d, problems[key], needs.get(key, NO_NEEDS)) for key, d in refusals.items()})
+            released += [self._in_force.needs(key) for key in wanted]
+            accepted = {key: each for key, each in made.items() if key not in problems}
+            self._tell(accepted)
             before = {key: self._served(Dialect.ADS, key) for key in accepted} if self._loaded else {}
             with self.fleet.published(commit) if commit is not None else nullcontext():
-                self._put_in_force(accepted, made)
+                self._put_in_force(accepted, needs)
             if self._mirror is not None and commit is not None:
                 self._mirror.published(commit)
-            self._reports.tell_lints({key: given and given.definition for key, given in accepted.items()})
+            self._reports.tell_lints(accepted)
+            self.on_served({key: each for key, each in accepted.items() if key not in known}, needs)
             after = {key: self._served(Dialect.ADS, key) for key in before}
             tell_applied({key: _effects(old, after[key], accepted[key]) for key, old in before.items()})
             # What is refused is tried again with every change, and its names must not be looked up anew each time.
-            kept = {host for refused in self._refused.values() for host in hosts_of(refused.definition)}
-            self.resolver.drop(hosts - self._in_force.hosts.keys() - kept)
-            wished = {secret for refused in self._refused.values() for secret in secrets_of(refused.definition)}
-            self.secrets.drop(named - self._in_force.secrets.keys() - wished)
+            wished = [refused.needs for refused in self._refused.values()]
+            kept = self._in_force.hosts.keys() | {host for each in wished for host in each.hosts}
+            self.resolver.drop({host for each in released for host in each.hosts} - kept)
+            named = self._in_force.secrets.keys() | {secret for each in wished for secret in each.secrets}
+            self.secrets.drop({secret for each in released for secret in each.secrets} - named)
 
     def serve_unwritten(self) -> None:
         """Until the first change, serve that nothing was ever written: for a store that is new. New clients are told that there
@@ -199,7 +210,7 @@ class Publisher:
     async def _rotated(self, secrets: frozenset[SecretKey]) -> None:
         async with self._turn:
             await self._again({key for secret in secrets for key in self._in_force.secrets.get(secret, ())})
-        if any(secrets & secrets_of(refused.definition) for refused in self._refused.values()):
+        if any(secrets & refused.needs.secrets for refused in self._refused.values()):
             await self.apply(Change())  # which tries again what was refused
 
     async def _due(self, keys: set[Key]) -> None:
@@ -208,18 +219,20 @@ class Publisher:
 
     async def _again(self, keys: Iterable[Key]) -> None:
         """Compile what is in force once more: something beside the definitions has changed."""
-        inputs = self._now({key: self._in_force.definitions[key] for key in keys})
-        compiled, _ = await self._compile(inputs, Dialect.ADS)
-        accepted = {key: inputs[key] for key in compiled}
-        self._put_in_force(accepted, await self._for_all_dialects(accepted, compiled))
+        made = await self._compiler().all({key: self._in_force.definitions[key] for key in keys})
+        accepted = {key: each for key, each in made.items() if each.problem is None}
+        self._tell(accepted)
+        needs = {key: self._in_force.needs(key) for key in accepted}
+        self._put_in_force(accepted, needs)
+        self.on_served(accepted, needs)
 
     async def _start(self, dialect: Dialect) -> None:
         """Compile everything for a dialect that nobody asked in before. Its clients are held until that is done."""
         missed = self._starting[dialect].missed
         try:
-            compiled = await self._for_dialect(self._now(self._in_force.definitions), dialect)
+            compiled = await self._for_dialect({**self._in_force.definitions}, dialect)
             async with self._turn:
-                late = self._now({key: self._in_force.definitions.get(key) for key in missed})
+                late = {key: self._in_force.definitions.get(key) for key in missed}
                 kept = {key: made for key, made in compiled.items() if key not in late}
                 self._compiled[dialect] = kept | await self._for_dialect(late, dialect)
                 for group in self._groups.values():
@@ -232,24 +245,39 @@ class Publisher:
 
     # Compiling
 
-    def _now(self, wanted: Mapping[Key, Definition | None]) -> dict[Key, Input | None]:
-        """Definitions as they are to be served at this moment."""
-        return self.moments.inputs(wanted, self.resolver.addresses, polled=Dialect.REST in self._compiled)
+    def _compiler(self, *dialects: Dialect, with_lints: bool = False) -> Compiler:
+        """For all dialects in use, unless it is for some."""
+        at, polled = self.moments.now(), Dialect.REST in self._compiled
 
-    async def _for_all_dialects(self, accepted: _Wanted, for_ads: _Made) -> dict[Dialect, _Made]:
-        """What definitions that are in order become, for every dialect in use."""
-        others = [dialect for dialect in self._compiled if dialect is not Dialect.ADS]
-        return {Dialect.ADS: for_ads} | {dialect: await self._for_dialect(accepted, dialect) for dialect in others}
+        def now(key: Key, definition: Definition) -> Input:
+            return self.moments.input(key, definition, self.resolver.addresses, at, polled=polled)
 
-    async def _for_dialect(self, accepted: _Wanted, dialect: Dialect) -> _Made:
-        """The same for one dialect, without what it cannot express."""
-        compiled, problems = await self._compile(accepted, dialect)
-        for key, given in accepted.items():
-            self._reports.tell(dialect, key, given and given.definition, compiled.get(key), problems.get(key))
-        return compiled
+        return Compiler(dialects or tuple(self._compiled), now, self.secrets, self._compiled, self._recent, with_lints)
 
-    async def _compile(self, wanted: _Wanted, dialect: Dialect) -> Results:
-        return await compile_all(wanted, dialect, self.secrets, self._compiled.get(dialect, {}), self._recent)
+    async def _known(self, wanted: _Wanted, ready: dict[Key, bytes]) -> dict[Key, Made]:
+        """What is ready of definitions of which nothing is served yet."""
+        known: dict[Key, Made] = {}
+        for count, key in enumerate([key for key in ready if key in wanted], 1):
+            definition, body = wanted[key], ready.pop(key)
+            is_new = key not in self._in_force.definitions and key not in self._refused
+            if definition is not None and is_new and (made := unpacked(definition, body)) is not None:
+                known[key] = made
+            if count % SLICE == 0:
+                await asyncio.sleep(0)
+        return known
+
+    async def _for_dialect(self, wanted: _Wanted, dialect: Dialect) -> dict[Key, Compiled]:
+        """What definitions that are in order become for one dialect, without what it cannot express."""
+        made = await self._compiler(dialect).all(wanted)
+        self._tell(made, dialect)
+        return {key: each.compiled[dialect] for key, each in made.items() if dialect in each.compiled}
+
+    def _tell(self, made: Mapping[Key, Made], *dialects: Dialect) -> None:
+        """Say what some dialect cannot express."""
+        for dialect in dialects or [dialect for dialect in self._compiled if dialect is not Dialect.ADS]:
+            for key, each in made.items():
+                compiled, problem = each.compiled.get(dialect), each.problems.get(dialect)
+                self._reports.tell(dialect, key, each.definition, compiled, problem)
 
     def _refuse(self, refused: dict[Key, _Refused]) -> None:
         """Tell of each refusal once."""
@@ -268,23 +296,23 @@ class Publisher:
 
     # Publishing. Nothing from here on pauses.
 
-    def _put_in_force(self, accepted: _Wanted, compiled: Mapping[Dialect, _Made]) -> None:
+    def _put_in_force(self, accepted: Mapping[Key, Made], needs: Mapping[Key, Needs]) -> None:
         touched = {*accepted, *(gateway for key in accepted for gateway in self._in_force.gateways_of(key))}
-        before = {dialect: {key: self._served(dialect, key) for key in touched} for dialect in compiled}
+        before = {dialect: {key: self._served(dialect, key) for key in touched} for dialect in self._compiled}
         regroup = False
-        self.moments.accept(accepted)
-        for key, given in accepted.items():
-            regroup |= self._in_force.put(key, given and given.definition)
-            for dialect, made in compiled.items():
-                if key in made:
-                    self._compiled[dialect][key] = made[key]
+        self.moments.accept({key: each.ahead for key, each in accepted.items()})
+        for key, each in accepted.items():
+            regroup |= self._in_force.put(key, each.definition, needs.get(key, NO_NEEDS))
+            for dialect, there in self._compiled.items():
+                if dialect in each.compiled:
+                    there[key] = each.compiled[dialect]
                 else:
-                    self._compiled[dialect].pop(key, None)
+                    there.pop(key, None)
         for start in self._starting.values():
             start.missed.update(accepted)
         self._loaded = True
         for group in self._groups.values():
-            if group.dialect in compiled:
+            if group.dialect in before:
                 self._update(group, before[group.dialect])
         if regroup:
             self._regroup()
@@ -371,10 +399,9 @@ class Publisher:
         return group.name
 
 
-def _effects(old: _Served | None, new: _Served | None, given: Input | None) -> Effects:
+def _effects(old: _Served | None, new: _Served | None, made: Made) -> Effects:
     moved = old is not None and new is not None and old.audience != new.audience
-    unserved = given is not None and given.plan is not None and given.plan.is_unserved
-    return effects(old and old.compiled, new and new.compiled, moved=moved, unserved=unserved)
+    return effects(old and old.compiled, new and new.compiled, moved=moved, unserved=made.ahead.is_unserved)
 
 
 def _received(served: _Served | None, group: NodeGroup) -> Compiled | None:

@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 import structlog
 
 from xds_server.delivery.compiled import Compiled
+from xds_server.delivery.compiling import Made
 from xds_server.delivery.effects import Effects
 from xds_server.delivery.in_force import Definition, Key
-from xds_server.upstreams.lint import Lint, lint_one
-from xds_server.upstreams.model import Upstream
+from xds_server.upstreams.lint import Lint
 from xds_server.upstreams.translate import Dialect
 
 LINES: Final = 20
@@ -40,25 +40,26 @@ class Reports:
 
     def __init__(self) -> None:
         self._told: dict[tuple[Dialect, Key], _Told] = {}
-        self._linted: dict[Key, frozenset[str]] = {}
-        """Codes of the lints of each upstream."""
+        self._linted: dict[Key, tuple[Lint, ...]] = {}
 
-    def tell_lints(self, definitions: Mapping[Key, Definition | None]) -> None:
+    def tell_lints(self, made: Mapping[Key, Made]) -> None:
         """Say what will surprise in changed definitions, unless it was said of them before; what needs to see all of them
         is for `validate`."""
         found: list[tuple[Definition, Lint]] = []
-        for key, definition in definitions.items():
-            upstream = definition.value if definition else None
-            lints = lint_one(upstream) if isinstance(upstream, Upstream) else []
-            told = self._linted.pop(key, frozenset())
-            if lints:
-                self._linted[key] = frozenset(each.code for each in lints)
-            found += [(definition, each) for each in lints if definition and each.code not in told]
+        for key, one in made.items():
+            told = {lint.code for lint in self._linted.pop(key, ())}
+            if one.lints:
+                self._linted[key] = one.lints
+            found += [(one.definition, lint) for lint in one.lints if one.definition and lint.code not in told]
         for at, each in found[:LINES]:
             about = {"at": str(at), "name": each.upstream, "field": each.field, "code": each.code}
             log.warning("definition.lint", **about, problem=each.message, fix=each.fix)
         if len(found) > LINES:
             log.warning("definition.lint", problem=f"{len(found) - LINES} more; see them all with: xds-server validate")
+
+    def lints(self, key: Key) -> tuple[Lint, ...]:
+        """What will surprise in a definition in force."""
+        return self._linted.get(key, ())
 
     def tell(
         self, dialect: Dialect, key: Key, definition: Definition | None, compiled: Compiled | None, problem: str | None

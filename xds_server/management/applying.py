@@ -1,11 +1,11 @@
 """Whole documents, applied as one revision, or only looked at."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from xds_server.catalog.catalog import Catalog, Edit, Outcome
-from xds_server.catalog.contents import Contents, Value
+from xds_server.catalog.contents import Contents, Record, Value
 from xds_server.catalog.errors import InvalidError, StillNeededError
 from xds_server.catalog.overrides import split_name
 from xds_server.catalog.planning import Plan, Proposal, Put, put
@@ -57,10 +57,9 @@ class Applying:
             raise _in_document(error, data) from None
         before = _needed(self._catalog.contents, plan)
         after = {key: value for key, value in before.items() if key not in plan.changes} | dict(plan.values)
-        upstreams = {name: self._catalog.contents.upstream(name) for name in self._catalog.contents.names(UPSTREAM)}
-        then: dict[str, Value | None] = {**upstreams}
-        then |= {name: plan.values.get((kind, name)) for kind, name in plan.changes if kind == UPSTREAM}
-        return Planned(Difference(before, after), plan.objection, _upstreams(upstreams), _upstreams(then))
+        records = self._catalog.contents.upstreams()
+        now, then = await asyncio.to_thread(_all_upstreams, records, plan)
+        return Planned(Difference(before, after), plan.objection, now, then)
 
     def _edit(self, data: Any, by: Attribution, *, prune: bool) -> Edit:
         upstreams, gateways = document(data, self._inspect)
@@ -74,8 +73,14 @@ class Applying:
         return edit
 
 
-def _upstreams(found: Mapping[str, Value | None]) -> list[Upstream]:
-    return [value for _, value in sorted(found.items()) if isinstance(value, Upstream)]
+def _all_upstreams(records: Iterable[Record[Upstream]], plan: Plan) -> tuple[list[Upstream], list[Upstream]]:
+    """All that there are, and all that there would be, by name."""
+    now: dict[str, Value | None] = {(upstream := record.read()).name: upstream for record in records}
+    then = now | {name: plan.values.get((kind, name)) for kind, name in plan.changes if kind == UPSTREAM}
+    before, after = (
+        [value for _, value in sorted(found.items()) if isinstance(value, Upstream)] for found in (now, then)
+    )
+    return before, after
 
 
 def _in_document(error: InvalidError, data: Any) -> BodyError:

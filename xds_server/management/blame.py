@@ -46,12 +46,12 @@ def blame(type_url: str, culprits: tuple[str, ...], words: str, contents: Conten
 
 def _with_secrets(words: str, contents: Contents) -> Iterator[Blame]:
     """Upstreams that name what Envoy's words are about: a secret is not called by the name of an upstream."""
-    for name in contents.names(UPSTREAM):
-        upstream = contents.upstream(name)
-        if upstream is not None and upstream.tls is not None:
-            said = written(upstream.tls)
-            if field := _field(said, words):
-                yield Blame(UPSTREAM, name, f"tls.{field}")
+    for record in contents.upstreams():
+        if '"tls":' not in record.held.entry.document:
+            continue
+        upstream = record.read()
+        if upstream.tls is not None and (field := _field(written(upstream.tls), words)):
+            yield Blame(UPSTREAM, upstream.name, f"tls.{field}")
 
 
 def _field(data: Any, words: str) -> str:

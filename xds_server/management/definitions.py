@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from xds_server.catalog.catalog import Catalog, Edit, Outcome
-from xds_server.catalog.contents import MODELS, Contents, Record
+from xds_server.catalog.contents import MODELS, AnyRecord, Contents
 from xds_server.catalog.errors import NotOwnedError, UnknownRecordError
 from xds_server.catalog.overrides import override_name
 from xds_server.catalog.planning import Proposal, Put, put
@@ -28,7 +28,7 @@ class Definitions:
     def __init__(self, catalog: Catalog, kind: str, inspect: Inspect) -> None:
         self._catalog, self._kind, self._inspect = catalog, kind, inspect
 
-    def get(self, name: str) -> Record:
+    def get(self, name: str) -> AnyRecord:
         """A definition in force. Raises UnknownRecordError."""
         return record(self._catalog.contents, self._kind, name)
 
@@ -85,7 +85,7 @@ class Definitions:
         return {(self._kind, name): expected} if expected is not None else {}
 
 
-def record(contents: Contents, kind: str, name: str) -> Record:
+def record(contents: Contents, kind: str, name: str) -> AnyRecord:
     """A definition in force. Raises UnknownRecordError."""
     found = contents.records.get((kind, name))
     if found is None:

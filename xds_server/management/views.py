@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from xds_server.catalog.catalog import Outcome
-from xds_server.catalog.contents import Contents, Record
+from xds_server.catalog.contents import AnyRecord, Contents
 from xds_server.catalog.overrides import TargetOverride, overridden, override_name
 from xds_server.catalog.store.records import OVERRIDE, UPSTREAM, Changes, Outline, Revision
 from xds_server.delivery.preview import Preview
@@ -22,12 +22,12 @@ def written(value: Definition) -> dict[str, Any]:
     return value.model_dump(mode="json", exclude_unset=True)
 
 
-def about(contents: Contents, record: Record, name: str) -> dict[str, Any]:
+def about(contents: Contents, record: AnyRecord, name: str) -> dict[str, Any]:
     """What is known of a record beside what it says."""
     shown: dict[str, Any] = {"revision": record.held.revision, "origin": record.owner}
     if record.held.entry.line:
         shown["line"] = record.held.entry.line
-    if isinstance(record.value, Upstream) and (overrides := contents.overrides(name)):
+    if record.kind == UPSTREAM and (overrides := contents.overrides(name)):
         shown["overrides"] = {target: written(override) for target, override in overrides.items()}
     return shown
 
@@ -40,7 +40,7 @@ def targets(contents: Contents, upstream: Upstream) -> list[dict[str, Any]]:
     return [target(each, overrides.get(each.key), records.get(each.key)) for each in served.targets]
 
 
-def target(served: Target, override: TargetOverride | None, record: Record | None = None) -> dict[str, Any]:
+def target(served: Target, override: TargetOverride | None, record: AnyRecord | None = None) -> dict[str, Any]:
     """One target. `record`: that of the override, whose revision says who laid it over, when and why."""
     said = {name: value for name, value in written(served).items() if value is not None}
     shown: dict[str, Any] = {"target": served.key, **said}
@@ -129,12 +129,12 @@ def time(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def has_labels(upstream: Upstream, wanted: Mapping[str, str]) -> bool:
-    """Whether an upstream carries all of some labels."""
-    return all(upstream.labels.get(key) == value for key, value in wanted.items())
+def has_labels(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether all of some labels are among others."""
+    return all(labels.get(key) == value for key, value in wanted.items())
 
 
 def upstreams_with(contents: Contents, labels: Mapping[str, str]) -> list[str]:
     """Names of the upstreams that carry all of some labels, sorted."""
-    found = ((name, contents.upstream(name)) for name in contents.names(UPSTREAM))
-    return [name for name, upstream in found if upstream is not None and has_labels(upstream, labels)]
+    records = ((name, contents.records[UPSTREAM, name]) for name in contents.names(UPSTREAM))
+    return [name for name, record in records if has_labels(record.facts.labels, labels)]

@@ -6,7 +6,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from xds_server.upstreams.checking import MAX_PROBLEMS, Checked, check, existing, rests_on
-from xds_server.upstreams.model import Document, Gateway, Placed, Problem, Upstream, clashes, problems_of
+from xds_server.upstreams.model import Document, Gateway, Located, Placed, Problem, Upstream, clashes, problems_of
 from xds_server.upstreams.model.base import NOTHING, Location
 from xds_server.upstreams.tree import Tree
 
@@ -38,8 +38,8 @@ class DefinitionFile(NamedTuple):
     """The definitions of a file without problems, in the order in which they are written."""
 
     path: str
-    upstreams: tuple[Placed[Upstream], ...]
-    gateways: tuple[Placed[Gateway], ...]
+    upstreams: tuple[Located[Upstream], ...]
+    gateways: tuple[Located[Gateway], ...]
 
 
 class FileClash(NamedTuple):
@@ -94,7 +94,7 @@ def clashes_between(files: Sequence[DefinitionFile]) -> Iterator[FileClash]:
 
 class _Entry(NamedTuple, Generic[D]):
     field: str
-    placed: Placed[D]
+    placed: Located[D]
     in_doubt: bool = False
     """Whether one of `_CLASHING` may not say what its author meant."""
 

@@ -52,11 +52,29 @@ class Resource:
     """Opaque, equal for equal content. In the delta protocol sent as `Resource.version`."""
     body: bytes
     """The encoded message, without its `Any`."""
-    references: tuple[Reference, ...]
-    sotw_frame: bytes
-    """The resource as one `resources` entry of a `DiscoveryResponse`."""
-    delta_frame: bytes
-    """The resource as one `resources` entry of a `DeltaDiscoveryResponse`."""
+    references: tuple[Reference, ...] = ()
+
+    @property
+    def sotw_frame(self) -> bytes:
+        """The resource as one `resources` entry of a `DiscoveryResponse`."""
+        return length_delimited(2, self._wrapped)
+
+    @property
+    def sotw_size(self) -> int:
+        """Bytes of `sotw_frame`, or some more, found without making it."""
+        return len(self.type_url) + len(self.body) + 16
+
+    @property
+    def delta_frame(self) -> bytes:
+        """The resource as one `resources` entry of a `DeltaDiscoveryResponse`."""
+        version = length_delimited(1, self.version.encode())
+        name = length_delimited(3, self.name.encode())
+        return length_delimited(2, version + length_delimited(2, self._wrapped) + name)
+
+    @property
+    def _wrapped(self) -> bytes:
+        """In its `Any`."""
+        return length_delimited(1, self.type_url.encode()) + length_delimited(2, self.body)
 
     @classmethod
     def encode(
@@ -86,19 +104,7 @@ class Resource:
         require(version, str, f"the version of {name!r}")
         if not version:
             raise ValueError(f"the version of {name!r} cannot be empty: clients would take it for none")
-        wrapped = length_delimited(1, type_url.encode()) + length_delimited(2, body)
-        entry = (
-            length_delimited(1, version.encode()) + length_delimited(2, wrapped) + length_delimited(3, name.encode())
-        )
-        return cls(
-            type_url,
-            name,
-            version,
-            body,
-            references,
-            length_delimited(2, wrapped),
-            length_delimited(2, entry),
-        )
+        return cls(type_url, name, version, body, references)
 
     @classmethod
     def of(

@@ -258,7 +258,7 @@ def _fitting(
     left = limit - _ENVELOPE_BYTES
     for index, name in enumerate(names):
         resource = snapshot.get(type_url, name)
-        left -= len(resource.sotw_frame) if resource is not None else 0
+        left -= resource.sotw_size if resource is not None else 0
         if left < 0 and index > 0:
             return names[:index], names[index:]
     return names, ()

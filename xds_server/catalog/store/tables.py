@@ -122,3 +122,15 @@ replica_parts = Table(
     Column("body", LargeBinary, nullable=False),
     Index("replica_parts_by_number", "replica", "number"),
 )
+
+# What each definition in force became; not logged in PostgreSQL.
+compiled = Table(
+    "compiled",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("facts", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("checksum", LargeBinary, nullable=False),
+)

@@ -11,7 +11,7 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from xds_server.catalog.catalog import Outcome
-from xds_server.catalog.contents import Contents, Record
+from xds_server.catalog.contents import AnyRecord, Contents
 from xds_server.catalog.overrides import TargetOverride
 from xds_server.catalog.store.records import Key, dumped
 from xds_server.management import views
@@ -50,7 +50,7 @@ def page(found: Iterable[M]) -> list[M]:
     return taken
 
 
-def definition(contents: Contents, record: Record, name: str) -> definitions_pb2.Definition:
+def definition(contents: Contents, record: AnyRecord, name: str) -> definitions_pb2.Definition:
     """A definition, and what is known of it."""
     text = record.held.entry.document
     return filled(definitions_pb2.Definition, {"name": name, "json": text, **views.about(contents, record, name)})

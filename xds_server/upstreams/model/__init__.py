@@ -3,7 +3,7 @@
 from xds_server.upstreams.model.active_checks import ActiveHealthCheck, ProbeTls
 from xds_server.upstreams.model.base import Definition, Problem, problems_of, reject
 from xds_server.upstreams.model.dns import Dns
-from xds_server.upstreams.model.document import Clash, Document, Placed, clashes, may_share_envoy
+from xds_server.upstreams.model.document import Clash, Document, Located, Placed, clashes, may_share_envoy
 from xds_server.upstreams.model.gateway import Gateway
 from xds_server.upstreams.model.health import HealthChecks
 from xds_server.upstreams.model.keepalive import Http2Keepalive, Keepalive, TcpKeepalive
@@ -38,6 +38,7 @@ __all__ = [
     "Localities",
     "Locality",
     "LocalityWeight",
+    "Located",
     "NodeSelector",
     "PassiveHealthCheck",
     "Placed",

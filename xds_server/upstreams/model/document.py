@@ -1,7 +1,7 @@
 """A whole set of definitions, and what only shows when they are seen together."""
 
 from collections.abc import Iterable, Iterator
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import Field
 
@@ -22,6 +22,18 @@ class Document(Definition):
 
 
 T = TypeVar("T", bound=Upstream | Gateway)
+T_co = TypeVar("T_co", bound=Upstream | Gateway, covariant=True)
+
+
+class Located(Protocol[T_co]):
+    """A definition that has a place, as `Placed` has; its model may be made when it is asked for. Its text is the place."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def value(self) -> T_co: ...
 
 
 class Placed(NamedTuple, Generic[T]):
@@ -38,16 +50,16 @@ class Placed(NamedTuple, Generic[T]):
 class Clash(NamedTuple):
     """Two definitions that cannot both be served: `at` is the later one, `field` the field of it that clashes."""
 
-    at: Placed[Upstream] | Placed[Gateway]
+    at: Located[Upstream] | Located[Gateway]
     field: str
     message: str
-    other: Placed[Upstream] | Placed[Gateway] | None
+    other: Located[Upstream] | Located[Gateway] | None
 
 
-def clashes(upstreams: Iterable[Placed[Upstream]], gateways: Iterable[Placed[Gateway]]) -> Iterator[Clash]:
+def clashes(upstreams: Iterable[Located[Upstream]], gateways: Iterable[Located[Gateway]]) -> Iterator[Clash]:
     """All that is wrong between definitions: names, host names and ports used twice, upstreams that do not exist."""
-    by_name: dict[str, Placed[Upstream]] = {}
-    by_host: dict[str, list[Placed[Upstream]]] = {}
+    by_name: dict[str, Located[Upstream]] = {}
+    by_host: dict[str, list[Located[Upstream]]] = {}
     for placed in upstreams:
         name = placed.value.name
         if (first := by_name.setdefault(name, placed)) is not placed:
@@ -63,9 +75,9 @@ def clashes(upstreams: Iterable[Placed[Upstream]], gateways: Iterable[Placed[Gat
     yield from _gateway_clashes(gateways, by_name)
 
 
-def _gateway_clashes(gateways: Iterable[Placed[Gateway]], upstreams: dict[str, Placed[Upstream]]) -> Iterator[Clash]:
-    names: dict[str, Placed[Gateway]] = {}
-    ports: dict[int, list[Placed[Gateway]]] = {}
+def _gateway_clashes(gateways: Iterable[Located[Gateway]], upstreams: dict[str, Located[Upstream]]) -> Iterator[Clash]:
+    names: dict[str, Located[Gateway]] = {}
+    ports: dict[int, list[Located[Gateway]]] = {}
     for placed in gateways:
         gateway = placed.value
         if (first := names.setdefault(gateway.name, placed)) is not placed:
