@@ -57,7 +57,8 @@ class Resource:
     @property
     def sotw_frame(self) -> bytes:
         """The resource as one `resources` entry of a `DiscoveryResponse`."""
-        return length_delimited(2, self._wrapped)
+        head = self._head()
+        return b"".join((_opened(2, len(head) + len(self.body)), head, self.body))
 
     @property
     def sotw_size(self) -> int:
@@ -67,14 +68,15 @@ class Resource:
     @property
     def delta_frame(self) -> bytes:
         """The resource as one `resources` entry of a `DeltaDiscoveryResponse`."""
-        version = length_delimited(1, self.version.encode())
-        name = length_delimited(3, self.name.encode())
-        return length_delimited(2, version + length_delimited(2, self._wrapped) + name)
+        version, name = length_delimited(1, self.version.encode()), length_delimited(3, self.name.encode())
+        head = self._head()
+        wrapped = _opened(2, len(head) + len(self.body))
+        length = len(version) + len(wrapped) + len(head) + len(self.body) + len(name)
+        return b"".join((_opened(2, length), version, wrapped, head, self.body, name))
 
-    @property
-    def _wrapped(self) -> bytes:
-        """In its `Any`."""
-        return length_delimited(1, self.type_url.encode()) + length_delimited(2, self.body)
+    def _head(self) -> bytes:
+        """What comes before the body in its `Any`."""
+        return length_delimited(1, self.type_url.encode()) + _opened(2, len(self.body))
 
     @classmethod
     def encode(
@@ -158,7 +160,12 @@ def content_version(*parts: bytes) -> str:
 
 def length_delimited(field: int, value: bytes) -> bytes:
     """One field of the protobuf wire format that holds bytes, text or a message."""
-    return varint(field << 3 | 2) + varint(len(value)) + value
+    return _opened(field, len(value)) + value
+
+
+def _opened(field: int, length: int) -> bytes:
+    """What comes before so many bytes of a field."""
+    return varint(field << 3 | 2) + varint(length)
 
 
 def varint(number: int) -> bytes:
