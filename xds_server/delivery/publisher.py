@@ -1,16 +1,15 @@
 """The way from definitions to clients: compiles what changed, and puts it into the snapshots of the groups that it concerns.
 
 A definition that cannot be served is refused: the last good one stays in force, with its audience, its host names and its
-resources, and everything else goes on. What is compiled is put in force in one step, so that nobody is served half of a
-change. A change costs what it touches, except the shared route configuration, which is one message: its virtual hosts are
-encoded once and joined.
+resources, and everything else goes on. What is compiled is put in force in one step (`snapshots`), so that nobody is served
+half of a change.
 
 Everything is compiled for aggregated streams, and what cannot be is refused. For another dialect it is compiled from the
 first node on that asks in it; what this one dialect cannot express is left out of it.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -23,7 +22,7 @@ from xds_server.delivery.compiled import Compiled, decoded
 from xds_server.delivery.compiling import Compiler, Made, needs_of_all
 from xds_server.delivery.earlier import History, earlier
 from xds_server.delivery.effects import Effects, effects
-from xds_server.delivery.in_force import Definition, InForce, Key
+from xds_server.delivery.in_force import Definition, Key
 from xds_server.delivery.kept import Kept
 from xds_server.delivery.mirror import Mirror
 from xds_server.delivery.moments import Clock, Input, Moments
@@ -31,14 +30,15 @@ from xds_server.delivery.needs import NOTHING as NO_NEEDS
 from xds_server.delivery.needs import Needs
 from xds_server.delivery.packing import unpacked
 from xds_server.delivery.reports import Reports, tell_applied
+from xds_server.delivery.snapshots import Served, Snapshots
 from xds_server.fleet import Commit, Fleet
 from xds_server.resolvers import Lookup, Question
 from xds_server.resolvers.dns import Resolver
 from xds_server.secrets.store import Key as SecretKey
 from xds_server.secrets.store import SecretStore
 from xds_server.upstreams.recent import Recent
-from xds_server.upstreams.translate import ROUTES_NAME, Dialect, encode_route_configuration
-from xds_server.xds import ROUTES, Authorize, DiscoveryServer, Limits, Node, Resource, Snapshot
+from xds_server.upstreams.translate import Dialect
+from xds_server.xds import Authorize, DiscoveryServer, Limits, Node, Resource
 
 SLICE: Final = 250
 """Definitions that are taken as they were before other work on the event loop gets its turn."""
@@ -50,11 +50,6 @@ class _Refused(NamedTuple):
     definition: Definition
     problem: str
     needs: Needs
-
-
-class _Served(NamedTuple):
-    audience: str
-    compiled: Compiled
 
 
 class _Start(NamedTuple):
@@ -95,18 +90,14 @@ class Publisher:
         self.resolver = Resolver(self._resolved, lookup)
         self.moments = Moments(self._due, clock)
         self.secrets = SecretStore(secrets, self._rotated)
-        self._in_force = InForce()
-        self._compiled: dict[Dialect, dict[Key, Compiled]] = {Dialect.ADS: {}}
-        """What is in force, for each dialect that anybody ever asked in."""
+        self._snapshots = Snapshots(self.server, mirror)
+        self._in_force, self._compiled = self._snapshots.in_force, self._snapshots.compiled
         self._recent: Recent[Kept] = Recent()
-        self._groups = {EVERYONE.name: EVERYONE}
         self._starting: dict[Dialect, _Start] = {}
         self._refused: dict[Key, _Refused] = {}
         self._reports = Reports()
         self.on_served: Callable[[Mapping[Key, Made], Mapping[Key, Needs]], None] = lambda made, needs: None
         """Called with what definitions became that were compiled and are served now, and what they need beside themselves."""
-        self._loaded = False
-        self._is_unwritten = False
         self._turn = asyncio.Lock()
 
     async def apply(
@@ -137,14 +128,16 @@ class Publisher:
             released += [self._in_force.needs(key) for key in wanted]
             accepted = {key: each for key, each in made.items() if key not in problems}
             self._tell(accepted)
-            before = {key: self._served(Dialect.ADS, key) for key in accepted} if self._loaded else {}
+            before = (
+                {key: self._snapshots.served(Dialect.ADS, key) for key in accepted} if self._snapshots.is_loaded else {}
+            )
             with self.fleet.published(commit) if commit is not None else nullcontext():
                 self._put_in_force(accepted, needs)
             if self._mirror is not None and commit is not None:
                 self._mirror.published(commit)
             self._reports.tell_lints(accepted)
             self.on_served({key: each for key, each in accepted.items() if key not in known}, needs)
-            after = {key: self._served(Dialect.ADS, key) for key in before}
+            after = {key: self._snapshots.served(Dialect.ADS, key) for key in before}
             tell_applied({key: _effects(old, after[key], accepted[key]) for key, old in before.items()})
             # What is refused is tried again with every change, and its names must not be looked up anew each time.
             wished = [refused.needs for refused in self._refused.values()]
@@ -157,10 +150,7 @@ class Publisher:
         """Until the first change, serve that nothing was ever written: for a store that is new. New clients are told that there
         is nothing, and those that hold something keep it (`Snapshot.unwritten`). Without this all are held.
         """
-        if not self._loaded:
-            self._is_unwritten = True
-            for group in self._groups.values():
-                self._set_first(group)
+        self._snapshots.put_unwritten()
 
     @property
     def is_serving(self) -> bool:
@@ -169,29 +159,26 @@ class Publisher:
 
     def want(self, group: NodeGroup) -> None:
         """Have a group served from now on: a node fell into it."""
-        self._groups[group.name] = group
-        if group.dialect not in self._compiled:
-            if group.dialect not in self._starting:
-                task = asyncio.get_running_loop().create_task(self._start(group.dialect))
-                self._starting[group.dialect] = _Start(task, set())
-        elif self.server.snapshot(group.name) is None:
-            self._set_first(group)
+        self._snapshots.add(group)
+        if group.dialect not in self._compiled and group.dialect not in self._starting:
+            task = asyncio.get_running_loop().create_task(self._start(group.dialect))
+            self._starting[group.dialect] = _Start(task, set())
 
     def release(self, groups: Iterable[str]) -> None:
         """Forget those of these groups that no other process wants any more."""
-        wanted = self._mirror.wanted if self._mirror is not None else frozenset()
-        self._keep_groups(self._groups.keys() - (set(groups) - wanted))
+        self._snapshots.release(groups)
 
     async def look_back(self, group: str, refused: Resource) -> Resource | None:
         """The version of a resource before the one that a client in `group` refuses; None where it is not known."""
-        if self._history is None or group not in self._groups:
+        asked = self._snapshots.group(group)
+        if self._history is None or asked is None:
             return None
-        return await earlier(refused, self._groups[group], self._history, self.secrets)
+        return await earlier(refused, asked, self._history, self.secrets)
 
     def warnings(self, node: Node) -> dict[str, tuple[str, ...]]:
         """How what `node` receives falls short of its definitions, by upstream; those that do not are left out."""
         group = self._in_force.group_of(node)
-        received = ((key, self._for_group(group, key)) for key in self._compiled.get(group.dialect, ()))
+        received = ((key, self._snapshots.for_group(group, key)) for key in self._compiled.get(group.dialect, ()))
         return {key[1]: compiled.warnings for key, compiled in received if compiled is not None and compiled.warnings}
 
     def messages(self, key: Key, node: Node | None = None) -> list[Any]:
@@ -200,7 +187,7 @@ class Publisher:
             group, compiled = EVERYONE, self._compiled[Dialect.ADS].get(key)
         else:
             group = self._in_force.group_of(node)
-            compiled = self._for_group(group, key) if group.dialect in self._compiled else None
+            compiled = self._snapshots.for_group(group, key) if group.dialect in self._compiled else None
         return decoded(compiled, group.place) if compiled is not None else []
 
     async def _resolved(self, hosts: frozenset[Question]) -> None:
@@ -234,10 +221,7 @@ class Publisher:
             async with self._turn:
                 late = {key: self._in_force.definitions.get(key) for key in missed}
                 kept = {key: made for key, made in compiled.items() if key not in late}
-                self._compiled[dialect] = kept | await self._for_dialect(late, dialect)
-                for group in self._groups.values():
-                    if group.dialect is dialect:
-                        self._set_first(group)
+                self._snapshots.put_dialect(dialect, kept | await self._for_dialect(late, dialect))
         except Exception:
             log.exception("dialect.failed", dialect=dialect.value)
         finally:
@@ -252,7 +236,14 @@ class Publisher:
         def now(key: Key, definition: Definition) -> Input:
             return self.moments.input(key, definition, self.resolver.addresses, at, polled=polled)
 
-        return Compiler(dialects or tuple(self._compiled), now, self.secrets, self._compiled, self._recent, with_lints)
+        return Compiler(
+            dialects or tuple(self._compiled),
+            now,
+            self.secrets,
+            self._compiled,
+            self._recent,
+            with_lints,
+        )
 
     async def _known(self, wanted: _Wanted, ready: dict[Key, bytes]) -> dict[Key, Made]:
         """What is ready of definitions of which nothing is served yet."""
@@ -294,102 +285,11 @@ class Publisher:
                 )
         self._refused = refused
 
-    # Publishing. Nothing from here on pauses.
-
     def _put_in_force(self, accepted: Mapping[Key, Made], needs: Mapping[Key, Needs]) -> None:
-        touched = {*accepted, *(gateway for key in accepted for gateway in self._in_force.gateways_of(key))}
-        before = {dialect: {key: self._served(dialect, key) for key in touched} for dialect in self._compiled}
-        regroup = False
         self.moments.accept({key: each.ahead for key, each in accepted.items()})
-        for key, each in accepted.items():
-            regroup |= self._in_force.put(key, each.definition, needs.get(key, NO_NEEDS))
-            for dialect, there in self._compiled.items():
-                if dialect in each.compiled:
-                    there[key] = each.compiled[dialect]
-                else:
-                    there.pop(key, None)
+        self._snapshots.put(accepted, needs)
         for start in self._starting.values():
             start.missed.update(accepted)
-        self._loaded = True
-        for group in self._groups.values():
-            if group.dialect in before:
-                self._update(group, before[group.dialect])
-        if regroup:
-            self._regroup()
-
-    def _regroup(self) -> None:
-        self.server.regroup()
-        self._keep_groups(self._mirror.wanted if self._mirror is not None else frozenset())
-        if self._mirror is not None:
-            self._mirror.select(self._in_force.selectors)
-
-    def _keep_groups(self, names: Set[str]) -> None:
-        """Forget the others, unless anybody here is in them."""
-        self.server.drop_groups(keep={EVERYONE.name, *names})
-        kept = {*self.server.groups, *names}
-        self._groups = {name: group for name, group in self._groups.items() if name in kept}
-        if self._mirror is not None:
-            self._mirror.keep(self._groups.keys())
-
-    def _serve(self, snapshot: Snapshot, group: str) -> None:
-        self.server.set_snapshot(snapshot, group)
-        if self._mirror is not None:
-            self._mirror.serve(group, snapshot)
-
-    def _served(self, dialect: Dialect, key: Key) -> _Served | None:
-        compiled = self._compiled[dialect].get(key)
-        audience = self._in_force.audience(key) if compiled is not None else None
-        return _Served(audience, compiled) if compiled is not None and audience is not None else None
-
-    def _for_group(self, group: NodeGroup, key: Key) -> Compiled | None:
-        return _received(self._served(group.dialect, key), group)
-
-    def _update(self, group: NodeGroup, before: Mapping[Key, _Served | None]) -> None:
-        """Bring a group's snapshot from what was served `before` to what is served now."""
-        snapshot = self.server.snapshot(group.name)
-        if snapshot is None:
-            self._serve(self._build(group), group.name)
-            return
-        upsert: list[Resource] = []
-        stale: set[tuple[str, str]] = set()
-        rerouted = False
-        for key, was in before.items():
-            old, new = _received(was, group), self._for_group(group, key)
-            stale |= {(r.type_url, r.name) for r in (old.resources if old else ())}
-            upsert += new.resources_at(group.place) if new else ()
-            rerouted |= key[0] == "gateway" or (old and old.virtual_host) != (new and new.virtual_host)
-        if rerouted and group.dialect.is_envoys:
-            routes = self._routes(group)
-            upsert += routes
-            stale |= set() if routes else {(ROUTES, ROUTES_NAME)}
-        kept = {(r.type_url, r.name) for r in upsert}
-        self._serve(snapshot.change(upsert, stale - kept), group.name)
-
-    def _set_first(self, group: NodeGroup) -> None:
-        """Serve a group what there is, if that is known."""
-        if self._loaded:
-            self._serve(self._build(group), group.name)
-        elif self._is_unwritten and group.dialect in self._compiled:
-            self._serve(Snapshot.unwritten(), group.name)
-
-    def _build(self, group: NodeGroup) -> Snapshot:
-        """Everything that a group receives."""
-        known = self._compiled[group.dialect]
-        mine = [compiled for key in known if (compiled := self._for_group(group, key)) is not None]
-        return Snapshot.of(
-            [*(r for compiled in mine for r in compiled.resources_at(group.place)), *self._routes(group)]
-        )
-
-    def _routes(self, group: NodeGroup) -> list[Resource]:
-        """The one route configuration of a group; none where no gateway would ask for it."""
-        if not group.dialect.is_envoys or not self._in_force.routes_by_host:
-            return []
-        hosts = (
-            compiled.virtual_host
-            for key in sorted(self._compiled[group.dialect])
-            if (compiled := self._for_group(group, key)) is not None and compiled.virtual_host is not None
-        )
-        return [Resource.encode(ROUTES, ROUTES_NAME, encode_route_configuration(hosts))]
 
     # Called by the server
 
@@ -399,10 +299,6 @@ class Publisher:
         return group.name
 
 
-def _effects(old: _Served | None, new: _Served | None, made: Made) -> Effects:
+def _effects(old: Served | None, new: Served | None, made: Made) -> Effects:
     moved = old is not None and new is not None and old.audience != new.audience
     return effects(old and old.compiled, new and new.compiled, moved=moved, unserved=made.ahead.is_unserved)
-
-
-def _received(served: _Served | None, group: NodeGroup) -> Compiled | None:
-    return served.compiled if served is not None and group.receives(served.audience) else None
