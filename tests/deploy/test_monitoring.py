@@ -126,7 +126,7 @@ def test_prometheus_takes_the_rules_and_raises_each_alert_for_its_reason(root: P
         assert done.returncode == 0, done.stdout + done.stderr
     tested = (directory / "rules.test.yaml").read_text()
     for rule in rules(root):
-        assert tested.count(rule["alert"]) == 2, f"{rule['alert']}: once silent, once raised"
+        assert tested.count(rule["alert"]) >= 2, f"{rule['alert']}: at least once silent, once raised"
 
 
 def test_prometheus_understands_every_query_of_the_dashboard(root: Path, promtool: str, tmp_path: Path) -> None:
