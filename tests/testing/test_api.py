@@ -30,7 +30,9 @@ def test_shares_that_are_as_wanted(counts: dict[str, int], weights: dict[str, fl
         ({"a": 73, "b": 27}, {"a": 3, "b": 1}, "a: 73 of 100, not 75; b: 27 of 100, not 25"),
         ({"a": 99, "503": 1}, {"a": 1}, "503: 1 of 100, not 0"),
         ({"a": 10}, {"a": 1, "b": 1}, "a: 10 of 10, not 5; b: 0 of 10, not 5"),
+        ({"a": 99, "b": 1}, {"a": 1, "b": 0}, "b: 1 of 100, not 0"),
         ({}, {"a": 1}, "no request was answered"),
+        ({"a": 1}, {"a": 0}, "no weight is above 0"),
     ],
 )
 def test_shares_that_are_not(counts: dict[str, int], weights: dict[str, float], told: str) -> None:

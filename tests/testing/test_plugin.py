@@ -63,6 +63,14 @@ def test_a_mode_that_does_not_exist_is_told(tmp_path: Path) -> None:
     assert "xds_server_mode = virtual: write auto, process or container" in output
 
 
+def test_containers_without_an_engine_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
+    (tmp_path / "test_it.py").write_text("def test_it(xds_server): pass")
+    code, output = run_pytest(ini(tmp_path, "xds_server_mode = container"), "test_it.py", directory=tmp_path)
+    assert code == 1
+    assert "RuntimeError: no Docker engine answers: start one, or set DOCKER_HOST" in output
+
+
 def test_every_name_is_there_and_no_other() -> None:
     for name in xds_server.testing.__all__:
         assert getattr(xds_server.testing, name).__module__.startswith("xds_server.")

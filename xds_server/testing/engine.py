@@ -2,7 +2,8 @@
 
 import ipaddress
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -98,7 +99,7 @@ class RunningContainer(ABC):
         container.reload()
         published = container.ports.get(f"{port}/tcp")
         if not published:
-            raise KeyError(f"port {port} of the container is not published")
+            raise KeyError(f"port {port} of the container is not published; it is {container.status}")
         return int(published[0]["HostPort"])
 
     def url(self, port: int) -> str:
@@ -167,16 +168,25 @@ def log_end(log: str) -> str:
     return "\n".join(log.splitlines()[-LOG_LINES:])
 
 
-def _create(recipe: Recipe) -> "DockerContainer":
+@contextmanager
+def explained() -> Iterator[None]:
+    """Around what first asks for testcontainers and an engine: RuntimeError says which of them is missing."""
     try:
+        import testcontainers  # noqa: F401
         from docker.errors import DockerException
-        from testcontainers.core.container import DockerContainer
     except ImportError as error:
         raise RuntimeError("containers need testcontainers: pip install 'xds-server[testing]'") from error
     try:
-        container = DockerContainer(recipe.image)
+        yield
     except DockerException as error:
         raise RuntimeError(f"no Docker engine answers: start one, or set DOCKER_HOST ({error})") from error
+
+
+def _create(recipe: Recipe) -> "DockerContainer":
+    with explained():
+        from testcontainers.core.container import DockerContainer
+
+        container = DockerContainer(recipe.image)
     container.with_command(list(recipe.command)).with_kwargs(extra_hosts={"host.docker.internal": "host-gateway"})
     container.with_envs(**recipe.environment)
     for path, content in recipe.files.items():

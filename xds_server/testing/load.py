@@ -234,15 +234,16 @@ def assert_shares(counts: Mapping[str, int], weights: Mapping[str, float], *, to
 
     `counts`: answers by backend, as `send` gives them; whatever `weights` does not name must be absent, errors too.
     `tolerance`: points of a percent by which each share may differ. Default 0: one request more or less, as whole
-    requests cannot be shared exactly. Raises AssertionError that names the shares, and what was wanted.
+    requests cannot be shared exactly; of a weight of 0, none. Raises AssertionError that names the shares, and what was wanted.
     """
     total, wanted = sum(counts.values()), sum(weights.values())
     assert total > 0, "no request was answered"
+    assert wanted > 0, "no weight is above 0"
     allowed = max(total * tolerance / 100, 1)
     off = {
         name: f"{counts.get(name, 0)} of {total}, not {total * weights.get(name, 0) / wanted:g}"
         for name in {*counts, *weights}
-        if (name not in weights and counts[name])
+        if (not weights.get(name) and counts.get(name))
         or abs(counts.get(name, 0) - total * weights.get(name, 0) / wanted) > allowed
     }
     assert not off, "; ".join(f"{name}: {text}" for name, text in sorted(off.items()))

@@ -99,8 +99,11 @@ def xds_envoy(
     from xds_server.bootstrap import Bootstrap
     from xds_server.testing import EnvoyContainer, EnvoyProcess
 
-    listener = 0 if xds_server_mode == "process" else LISTENER
-    bootstrap = Bootstrap(node_id=NODE, xds_address=xds_server.xds_address, static_listener=listener)
+    # Nobody else than this machine either way: a container's port is published on loopback.
+    listener, address = (0, "127.0.0.1") if xds_server_mode == "process" else (LISTENER, "0.0.0.0")
+    bootstrap = Bootstrap(
+        node_id=NODE, xds_address=xds_server.xds_address, static_listener=listener, static_listener_address=address
+    )
     with ExitStack() as stack:
         envoy: EnvoyProcess | EnvoyContainer
         if xds_server_mode == "process":
@@ -124,9 +127,13 @@ def xds_backends(xds_server_mode: Mode) -> Iterator[Callable[..., Backends]]:
 def _xds_network() -> Iterator[Network]:
     # Ryuk, testcontainers' cleaner, is an image more to be pulled; fixtures clean up. Read when it is imported.
     os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
-    from testcontainers.core.network import Network
+    from xds_server.testing.engine import explained
 
-    with Network() as network:
+    with explained():
+        from testcontainers.core.network import Network
+
+        made = Network()
+    with made as network:
         yield network
 
 
