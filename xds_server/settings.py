@@ -125,7 +125,14 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least serious events that are logged."""
 
-    @field_validator("allowed_hosts", "dns_servers", "node_names", mode="before")
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: Any) -> Any:
+        if isinstance(value, str) and not (value := _parts(value)):
+            raise ValueError("it names no host: name one, or leave it out")  # for none means any, with --insecure
+        return value
+
+    @field_validator("dns_servers", "node_names", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         return _parts(value) if isinstance(value, str) else value

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from catalogues import catalogue, until, upstream, wants
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from xds_server.catalog import calls, writing
@@ -69,6 +70,22 @@ async def test_it_is_told_once_refuses_at_once_and_is_found_again(
         assert catalog.problem == ""
         assert (await catalog.commit(wants(upstream("b")))).number == 2
     assert [log["event"] for log in logs if log["event"].startswith("store.")] == ["store.lost", "store.found"]
+
+
+async def test_one_that_cannot_be_written_at_a_start_is_served_and_lost(catalog: Catalog, tmp_path: Path) -> None:
+    """As with a file of another user."""
+    with catalog.store.engine.begin() as connection:
+        connection.execute(
+            text("CREATE TRIGGER no BEFORE UPDATE ON alembic_version BEGIN SELECT RAISE(FAIL, 'readonly'); END")
+        )
+    async with catalogue(f"sqlite:///{tmp_path}/store.db") as (again, delivered):
+        await until(lambda: delivered.numbers)
+        assert "a" in delivered.definitions.upstreams
+        assert again.problem == "the store cannot be written: readonly"
+        with again.store.engine.begin() as connection:
+            connection.execute(text("DROP TRIGGER no"))
+        await again.look()
+        assert again.problem == ""
 
 
 async def test_one_that_can_be_read_but_not_written_stays_lost(

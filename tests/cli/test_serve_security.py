@@ -52,6 +52,7 @@ def refusal(definitions: Path, *args: object, **environment: str) -> str:
             ["--allowed-hosts", "http://a"],
             "--allowed-hosts: 'http://a' is not the name of a host: write it without scheme",
         ),
+        (["--allowed-hosts", " ,"], "--allowed-hosts: ' ,': it names no host: name one, or leave it out"),
         (["--node-names", "edge-1"], "--node-names: 'edge-1' holds neither {id} nor {cluster}"),
         (["--tls-cert", "/no.pem", "--tls-key", "/no.key"], "/no.pem cannot be read: No such file or directory"),
     ],

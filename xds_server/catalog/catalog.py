@@ -114,9 +114,12 @@ class Catalog:
         self._calls = Calls()
 
     async def load(self) -> None:
-        """Take everything from the store; where it holds any revision, delivery begins. Raises StoreError."""
+        """Take everything from the store; where it holds any revision, delivery begins. Raises StoreError. One that can be read
+        but not written is served, and is lost."""
         async with self._turn:
             loaded, _ = await self._load(self._readymade)
+            with suppress(StoreError):
+                await self._ask(self.store.check)
             log.debug("store.loaded", revision=loaded.head, records=len(loaded.records), ready=len(loaded.made))
             if self.head:
                 self._begin(loaded)

@@ -100,6 +100,8 @@ def test_a_store_that_would_be_forgotten_is_none(form: str) -> None:
         ("store.db", "sqlite:///FILE or postgresql://"),
         ("mysql://u:secret@h/d", "not mysql"),
         ("postgresql//u:secret@h/d", "sqlite:///FILE or postgresql://"),
+        ("postgresql://u:a@secret@127.0.0.1:1/d", "has an @ too many: write the one in the password as %40"),
+        ("postgresql://127.0.0.1:1/d?user=u&password=secret", "the store postgresql://127.0.0.1:1/d cannot be opened"),
         ("sqlite:////no/such/place/store.db", "there is no directory /no/such/place"),
     ],
 )
@@ -107,6 +109,15 @@ def test_what_is_no_store(url: str, words: str) -> None:
     told = said_of(url)
     assert words in told
     assert "secret" not in told
+
+
+def test_others_on_this_machine_cannot_read_a_new_store(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.db")
+    store.check()
+    assert {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == dict.fromkeys(
+        ("store.db", "store.db-shm", "store.db-wal"), 0
+    )
+    store.close()
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:

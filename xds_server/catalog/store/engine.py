@@ -1,5 +1,7 @@
 """Opens a database: SQLite, the embedded default, or PostgreSQL; and brings its tables to this version of the program."""
 
+import os
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +34,8 @@ def open_engine(url: str) -> Engine:
             _migrate(connection)
     except SQLAlchemyError as error:
         engine.dispose()
-        shown = parsed.set(drivername=parsed.get_backend_name()).render_as_string(hide_password=True)
+        # Without its options, any of which may be a password.
+        shown = parsed.set(drivername=parsed.get_backend_name(), query={}).render_as_string(hide_password=True)
         raise StoreError(f"the store {shown} cannot be opened: {reason(error)}") from None
     except StoreError:
         engine.dispose()
@@ -64,6 +67,10 @@ def _parsed(url: str) -> URL:
                 f"the store {parsed.database} cannot be opened: there is no directory {Path(parsed.database).parent}"
             )
         return parsed
+    if "@" in (parsed.host or ""):  # then a part of the password would be told as the host's name
+        raise StoreError(
+            "the store's address has an @ too many: write the one in the password as %40, or set PGPASSWORD"
+        )
     if parsed.get_backend_name() in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
     raise StoreError(f"a store is {FORMS}, not {parsed.drivername}")
@@ -71,6 +78,7 @@ def _parsed(url: str) -> URL:
 
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
+        _keep_private(url)
         engine = create_engine(url, connect_args={"timeout": BUSY, "check_same_thread": False})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin)
@@ -81,6 +89,13 @@ def _engine(url: URL) -> Engine:
         raise StoreError("PostgreSQL needs the extra: pip install 'xds-server[postgres]'") from None
     event.listen(engine, "connect", postgres.set_up)
     return engine
+
+
+def _keep_private(url: URL) -> None:
+    """Make the file before SQLite does, which lets everybody on this machine read it."""
+    if url.database and not url.query:
+        with suppress(OSError):  # it is there, or why it cannot be is told when it is opened
+            os.close(os.open(url.database, os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
