@@ -13,10 +13,11 @@ from catalogues import ANN, BOB, catalogue, upstream, wants
 
 from xds_server.catalog import batching
 from xds_server.catalog.catalog import Catalog, Outcome
+from xds_server.catalog.contents import Contents
 from xds_server.catalog.errors import ChangedMeanwhileError, RefusedError, UnknownRecordError
 from xds_server.catalog.overrides import TargetOverride
 from xds_server.catalog.store.engine import StoreError
-from xds_server.catalog.store.records import Attribution
+from xds_server.catalog.store.records import OVERRIDE, Attribution
 from xds_server.management.bodies import BodyError
 from xds_server.management.targets import Targets
 
@@ -129,6 +130,37 @@ async def test_of_two_who_expect_the_same_one_is_refused(patch: Patches) -> None
     assert isinstance(one, Outcome)
     assert isinstance(two, ChangedMeanwhileError)
     assert patch.override(1) == {"weight": 2}
+
+
+async def test_who_expects_what_is_gone_is_refused_whatever_those_expect_who_come_next(patch: Patches) -> None:
+    stale = patch.targets.expected("a", f"{HOSTS[1]}:80")
+    await patch.catalog.commit(wants(upstream("a", *HOSTS, algorithm="weighted-round-robin", connect_timeout="7s")))
+    current = patch.targets.expected("a", f"{HOSTS[2]}:80")
+    first, second = await asyncio.gather(
+        patch(1, expected=stale, state="draining"), patch(2, expected=current, state="draining"), return_exceptions=True
+    )
+    assert isinstance(first, ChangedMeanwhileError), "the definition is another one since"
+    assert isinstance(second, Outcome)
+    assert patch.override(1) == {}
+
+
+async def test_a_mistake_in_one_keeps_nobody_waiting(patch: Patches) -> None:
+    def mistaken(contents: Contents, before: Any) -> Any:
+        raise ZeroDivisionError
+
+    batches = patch.targets._batches
+    refused, failed, last = await asyncio.wait_for(
+        asyncio.gather(
+            patch(1, state="no such state"),
+            batches.commit((OVERRIDE, "a/x"), ANN, mistaken),
+            patch(2, BOB, state="draining"),
+            return_exceptions=True,
+        ),
+        10,
+    )
+    assert isinstance(refused, RefusedError)
+    assert isinstance(failed, ZeroDivisionError)
+    assert isinstance(last, Outcome)
 
 
 async def test_authors_keep_their_own_revisions(patch: Patches) -> None:

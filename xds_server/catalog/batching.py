@@ -92,7 +92,7 @@ class Batches:
             try:
                 wanted = before.wanted(each)
                 self._catalog.plan(lambda _, wanted=wanted: wanted)  # type: ignore[misc]
-            except RefusedError as why:
+            except Exception as why:
                 _fail(each, why)
             else:
                 before.take(wanted)
@@ -104,16 +104,19 @@ class Batches:
 
 
 def _batches(waiting: list[_Waiting]) -> Iterator[list[_Waiting]]:
-    """Changes by the same author, in the order in which they came. Who expects a record to be as it was read does not share a
-    revision with a change of it."""
+    """Changes by the same author, in the order in which they came. Who expects a record to be as it was read shares a revision
+    neither with a change of it nor with who expects it to be another one."""
     batch: list[_Waiting] = []
     keys: set[Key] = set()
+    expected: dict[Key, int] = {}
     for each in waiting:
-        if batch and (each.by != batch[0].by or not keys.isdisjoint(each.expected)):
+        differs = any(expected.get(key, revision) != revision for key, revision in each.expected.items())
+        if batch and (each.by != batch[0].by or differs or not keys.isdisjoint(each.expected)):
             yield batch
-            batch, keys = [], set()
+            batch, keys, expected = [], set(), {}
         batch.append(each)
         keys.add(each.key)
+        expected |= each.expected
     if batch:
         yield batch
 
