@@ -154,6 +154,22 @@ async def test_it_stops_at_once_while_a_worker_is_to_be_replaced(monkeypatch: py
     assert len(pids(logs)) == 2
 
 
+async def test_a_worker_that_cannot_be_told_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    with capture_logs() as logs:
+        async with running() as (_, publisher, mirror):
+            await until(lambda: mirror.serves and publisher.fleet.delivered == 1)
+
+            def fail(*_: Any) -> bytes:
+                monkeypatch.undo()
+                raise ValueError("too much to be encoded")
+
+            monkeypatch.setattr(mirror, "step", fail)
+            await publisher.apply(change(upstream("shop", "10.0.0.2")), Commit(2, None))
+            await until(lambda: mirror.serves and publisher.fleet.delivered == 2)
+    (died,) = (each for each in logs if each["event"] == "worker.died")
+    assert died["problem"] == "it cannot be told what to serve: too much to be encoded"
+
+
 async def test_where_ports_cannot_be_shared_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "darwin")
     with pytest.raises(WorkersError, match="needs Linux"):

@@ -125,13 +125,20 @@ class Seat:
             while True:
                 await due.wait()
                 due.clear()
-                while (frame := outbox.next()) is not None:
-                    try:
-                        process.writer.write(frame.encode())
-                    except TooLongError:
-                        process.kill()
-                        raise
+                while (frame := self._next(process, outbox)) is not None:
+                    process.writer.write(frame)
                     await process.writer.drain()
+
+    def _next(self, process: WorkerProcess, outbox: Outbox) -> bytes | None:
+        """What to write next. Raises WorkerDiedError: a worker that was not told something would serve the wrong thing for ever."""
+        try:
+            frame = outbox.next()
+            return frame.encode() if frame is not None else None
+        except Exception as error:
+            process.kill()
+            if not isinstance(error, TooLongError):
+                log.exception("worker.not_told", worker=self.number)
+            raise WorkerDiedError(f"it cannot be told what to serve: {error}") from error
 
     async def _watch(self, process: WorkerProcess) -> None:
         """Ticks are counted, not time: where everything stood still, as in a machine that slept, that was nobody's fault."""
