@@ -9,7 +9,7 @@ from joined import JoinedFleet
 from prometheus_client.parser import text_string_to_metric_families
 from scripted_client import cluster, endpoints, web
 
-from xds_server.fleet import CatalogueFigures
+from xds_server.fleet import CatalogueFigures, Part, Progress
 from xds_server.xds import CLUSTER, ENDPOINTS, LISTENER, Resource, Snapshot
 
 Labels = frozenset[tuple[str, str]]
@@ -124,6 +124,26 @@ def test_a_revision_converges_once_and_not_before_all_have_answered(fleet: Joine
     here.leave()
     assert value(fleet, "xds_server_convergence_seconds_count", outcome="acknowledged") == 1
     assert value(fleet, "xds_server_convergence_seconds_sum", outcome="acknowledged") == 1
+
+
+def test_a_revision_that_a_worker_was_told_of_only_with_the_next_one_converges_too(fleet: JoinedFleet) -> None:
+    quick, slow = Part("worker 1"), Part("worker 2")
+    fleet.fleet.workers.take({"1": quick, "2": slow})
+    first, second = (fleet.publish(endpoints("a", port), committed_at=fleet.now) for port in (5, 6))
+
+    def tell(part: Part, revision: int, *, acknowledged: int) -> None:
+        seconds = 3.0 if acknowledged else None
+        pending = {} if acknowledged else {"n": ("ClusterLoadAssignment",)}
+        part.take((), [Progress(revision, True, 1, acknowledged, 0, 0, pending, 0, (), seconds)])
+        part.delivered = revision
+        fleet.fleet.workers_told((), [revision])
+
+    for revision in (first, second):
+        tell(quick, revision, acknowledged=1)
+    tell(slow, second, acknowledged=0)
+    assert "xds_server_convergence_seconds_count" not in samples(fleet)
+    tell(slow, second, acknowledged=1)
+    assert value(fleet, "xds_server_convergence_seconds_count", outcome="acknowledged") == 2
 
 
 def test_the_catalogue_is_shown_once_it_is_known(fleet: JoinedFleet) -> None:

@@ -170,7 +170,9 @@ class Fleet:
     def workers_told(self, nodes: Iterable[str], revisions: Iterable[int]) -> None:
         """What workers have to tell of these is not what it was; whoever waits looks again."""
         revisions = list(revisions)
-        for revision in self._converging.intersection(revisions):
+        told = set(revisions)
+        # What a worker that was behind was told of with a newer one, it tells of with that one.
+        for revision in [each for each in self._converging if each in told or self.workers.carries(each)]:
             self._measure(revision)
         if self._unshared is not None:
             self._unshared.add(nodes, revisions)

@@ -132,6 +132,11 @@ class Others:
         """The names of those that do not serve a revision yet, sorted."""
         return tuple(sorted(part.name for part in self._parts.values() if part.delivered < revision))
 
+    def carries(self, revision: int) -> bool:
+        """Whether any of them served a revision only with a newer one."""
+        parts = (part for part in self._parts.values() if part.rollouts and revision not in part.rollouts)
+        return any(part.delivered >= revision for part in parts)
+
     def are_asked(self, revision: int) -> bool:
         """Whether the others were asked for since a revision is served here, so that no new one can be unknown that does not
         serve it."""
