@@ -154,6 +154,24 @@ async def test_it_stops_at_once_while_a_worker_is_to_be_replaced(monkeypatch: py
     assert len(pids(logs)) == 2
 
 
+async def test_it_is_ready_once_workers_have_what_they_are_to_serve() -> None:
+    mirror = Mirror()
+    publisher = Publisher(mirror=mirror)
+    workers = Workers(1, mirror, publisher, options, lambda *_: None)
+    with capture_logs() as logs:
+        try:
+            workers.begin()
+            await workers.start("127.0.0.1:0")
+            assert not publisher.is_serving
+            os.kill(pids(logs)[0], signal.SIGSTOP)
+            await publisher.apply(change(upstream("shop", "10.0.0.1")), Commit(1, None))
+            assert not publisher.is_serving, "the worker was told nothing yet"
+            os.kill(pids(logs)[0], signal.SIGCONT)
+            await until(lambda: publisher.is_serving)
+        finally:
+            await workers.end()
+
+
 async def test_a_worker_that_cannot_be_told_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     with capture_logs() as logs:
         async with running() as (_, publisher, mirror):

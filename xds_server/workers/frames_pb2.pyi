@@ -83,12 +83,14 @@ class Found(_message.Message):
     def __init__(self, number: _Optional[int] = ..., resource: _Optional[_Union[Resource, _Mapping]] = ...) -> None: ...
 
 class Listening(_message.Message):
-    __slots__ = ("port", "problem")
+    __slots__ = ("port", "problem", "is_serving")
     PORT_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    IS_SERVING_FIELD_NUMBER: _ClassVar[int]
     port: int
     problem: str
-    def __init__(self, port: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
+    is_serving: bool
+    def __init__(self, port: _Optional[int] = ..., problem: _Optional[str] = ..., is_serving: _Optional[bool] = ...) -> None: ...
 
 class Want(_message.Message):
     __slots__ = ("dialect", "selectors", "region", "zone")

@@ -93,9 +93,8 @@ class Mirror:
 
     @property
     def serves(self) -> bool:
-        """Whether each worker listens, and was told what to serve."""
-        listening = sum(outbox.is_listening for outbox in self._outboxes)
-        return 0 < self.expected == listening
+        """Whether each worker listens, and has something to serve."""
+        return 0 < self.expected == sum(outbox.is_serving for outbox in self._outboxes)
 
     def join(self) -> Outbox:
         """For a worker that begins now."""

@@ -29,8 +29,8 @@ class Outbox:
         """Names of the groups that it serves."""
         self.ring: Callable[[], object] = lambda: None
         """Called when there is something to tell it."""
-        self.is_listening = False
-        """The worker said so."""
+        self.is_serving = False
+        """The worker said that it listens, and has something to serve."""
         self._held: dict[str, Snapshot] = {}
         """What it was sent last of each group."""
         self._changed: dict[str, None] = dict.fromkeys(self.wanted)

@@ -176,7 +176,7 @@ class Seat:
                 case frames_pb2.Listening():
                     if message.problem:
                         raise WorkerDiedError(message.problem)
-                    outbox.is_listening = True
+                    outbox.is_serving = message.is_serving
                     if not self.listening.done():
                         self.listening.set_result(message.port)
 

@@ -69,6 +69,7 @@ class Worker:
         )
         self._fleet = Fleet(self._server)
         self._telling = Telling(self._fleet, "", ALIVE, rest=lambda nodes: PER_NODE * nodes)
+        self._port = 0
         self._due = asyncio.Event()
         self._telling.unshared.ring = self._due.set
         self._events: deque[Event] = deque()
@@ -85,6 +86,7 @@ class Worker:
         if certificates is not None:
             credentials = certificates.grpc_credentials(require_client=bool(self._options.client_ca))
         port = await self._server.start(self._options.address, credentials, shares_port=True)
+        self._port = port
         self._say(frames_pb2.Listening(port=port))
         work = [self._hear(), self._tell(), stop.wait()]
         if certificates is not None:
@@ -123,12 +125,15 @@ class Worker:
         if regroup:
             self._grouping.select({each.key: each.by_place for each in update.selectors.selectors})
         committed_at = update.committed_at if update.HasField("committed_at") else None
+        was_serving = self._server.serving
         is_revision = update.revision >= 0
         with self._fleet.published(Commit(update.revision, committed_at)) if is_revision else nullcontext():
             for step in update.steps:
                 self._serve(step)
             if regroup:
                 self._server.regroup()
+        if self._server.serving and not was_serving:
+            self._say(frames_pb2.Listening(port=self._port, is_serving=True))
         if regroup:
             self._server.drop_groups(keep={EVERYONE.name})
             if gone := self._grouping.keep(self._server.groups):
