@@ -130,7 +130,7 @@ class Seat:
                     await process.writer.drain()
 
     def _next(self, process: WorkerProcess, outbox: Outbox) -> bytes | None:
-        """What to write next. Raises WorkerDiedError: a worker that was not told something would serve the wrong thing for ever."""
+        """What to write next. Raises WorkerDiedError: who is not told something would serve what was before for ever."""
         try:
             frame = outbox.next()
             return frame.encode() if frame is not None else None
