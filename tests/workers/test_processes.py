@@ -14,6 +14,7 @@ import pytest
 from spread_nodes import SpreadNode, ready, spread_over, upstream, whereabouts, workers_of
 
 from xds_server.testing import XdsServerProcess
+from xds_server.workers.process import WorkerProcess
 from xds_server.xds import CLUSTER, ENDPOINTS
 
 pytestmark = pytest.mark.timeout(120)
@@ -233,3 +234,16 @@ def test_a_port_that_is_taken_is_refused(server: XdsServerProcess, tmp_path: Pat
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as other:
         assert "is in use" in refused(f"127.0.0.1:{other.getsockname()[1]}"), "also where it would be shared"
     assert "nowhere.invalid has no address" in refused("nowhere.invalid:18000", "--insecure")
+
+
+async def test_a_worker_knows_nothing_of_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDS_SERVER_STORE", "postgresql://u:secret@127.0.0.1/d")
+    monkeypatch.setenv("PGPASSWORD", "secret")
+    worker = await WorkerProcess.spawn()
+    try:
+        environment = Path(f"/proc/{worker.pid}/environ").read_bytes()
+        assert b"secret" not in environment
+        assert b"PYTHONPATH=" in environment
+    finally:
+        worker.kill()
+        await worker.ended()

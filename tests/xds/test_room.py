@@ -118,3 +118,17 @@ async def test_who_leaves_while_it_waits_gives_its_turn_to_the_next() -> None:
         await two
     assert one.cancelled()
     assert not room._waiting
+
+
+async def test_who_waits_is_sent_nothing_more_when_the_server_stops(group: Group, calls: Any) -> None:
+    slow, tasks = calls
+    room = Room(most=1, patience=60)
+    streaming = Streaming(Limits(drain=0), room=room)
+    tasks += [serve(streaming, group, call) for call in slow]
+    await until(lambda: len(room._waiting) == STREAMS - 1)
+    streaming.stop()
+    for call in slow:
+        call.takes.set()
+    async with asyncio.timeout(20):
+        await asyncio.gather(*tasks)
+    assert sum(bool(call.sent) for call in slow) == 1

@@ -34,7 +34,7 @@ class WorkerProcess:
                 stdin=DEVNULL,
                 stdout=DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                env=_environment(),
                 start_new_session=True,
             )
         except BaseException:
@@ -72,3 +72,9 @@ class WorkerProcess:
             self.kill()
             status = await self._process.wait()
         return f"killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
+
+
+def _environment() -> dict[str, str]:
+    """All but our options, which it is told: the store's password is none of its business."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("XDS_SERVER_", "PG"))}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -4,6 +4,7 @@ Each is made for its stream, with a copy of what all share, and held until its c
 """
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -51,6 +52,12 @@ class Room:
             yield
         finally:
             self._taken -= size
+            self.pass_on()
+
+    def open(self) -> None:
+        """Let everybody enter from now on."""
+        self._most = sys.maxsize
+        while self._waiting:
             self.pass_on()
 
     def pass_on(self) -> None:

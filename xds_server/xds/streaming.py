@@ -65,6 +65,7 @@ class Streaming:
         """Let all streams end, spread over a time that grows with their number; returns that time in seconds (P16)."""
         self._ending_over = min(self._limits.drain, _PER_STREAM * len(self._open))
         self._stopping.set()
+        self._room.open()
         for wake in self._open.values():
             wake.set()
         return self._ending_over
@@ -104,15 +105,18 @@ class Streaming:
     async def _write(self, stream: Stream[Any], wake: asyncio.Event, reader: asyncio.Task[None], context: Any) -> None:
         while not reader.done() and not self._stopping.is_set():
             wake.clear()
-            while await self._send(stream, context):
+            while await self._send(stream, reader, context):
                 pass
             await _wait(wake, stream.next_try)
 
-    async def _send(self, stream: Stream[Any], context: Any) -> bool:
+    async def _send(self, stream: Stream[Any], reader: asyncio.Task[None], context: Any) -> bool:
         """Send the next response; returns whether there was one."""
         is_first = stream.has_new_watch
         if is_first:
             await self._room.enter()
+            if reader.done() or self._stopping.is_set():
+                self._room.pass_on()
+                return False
         response = stream.respond(time.monotonic())
         if response is None:
             if is_first:
