@@ -30,11 +30,8 @@ from xds_server.xds import (
     Event,
 )
 
-_TYPES: Final = frozenset(
-    {CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPED_ROUTES, SECRET, RUNTIME, EXTENSION_CONFIG},
-)
-_SHOWN_FROM_THE_START: Final = (CLUSTER, ENDPOINTS, LISTENER, ROUTES)
-"""Types whose counters are there before they count, so that the first rejection is an increase."""
+_TYPES: Final = (CLUSTER, ENDPOINTS, LISTENER, ROUTES, SCOPED_ROUTES, SECRET, RUNTIME, EXTENSION_CONFIG)
+"""All that is served. Their counters are there before they count, so that the first rejection is an increase."""
 _ANSWERS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60)
 """Seconds. Envoy waits for endpoints for 15 s."""
 _CONVERGENCE: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 300, 1800)
@@ -97,7 +94,7 @@ class Metrics:
             buckets=_ANSWERS,
         )
         self._by_type: dict[str, _OfType] = {}
-        for type_url in _SHOWN_FROM_THE_START:
+        for type_url in _TYPES:
             self._of(type_url)
         self._convergence = Histogram(
             "xds_server_convergence_seconds",
