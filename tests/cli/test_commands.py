@@ -217,7 +217,7 @@ def test_a_variable_is_named_as_such(good: Path) -> None:
 
 
 def test_a_variable_that_is_no_option_is_told() -> None:
-    names = ("XDS_SERVER_DEFINITION", "XDS_SERVER_ENVOY_IMAGE", *VARIABLES)
+    names = ("XDS_SERVER_DEFINITION", "XDS_SERVER_ENVOY_IMAGE", "XDS_SERVER_IMAGE", *VARIABLES)
     done = run("serve", "--store", "none://", env={"PATH": "", **dict.fromkeys(names, "x")})
     assert done.returncode == 1
     assert "the variable XDS_SERVER_DEFINITION is ignored" in done.stderr

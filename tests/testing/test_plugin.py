@@ -1,5 +1,7 @@
 """The fixtures that users get: the example of the documentation runs, by processes, and a suite that uses none pays nothing."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import xds_server.testing
+from xds_server.testing.waiting import wait_until
 
 LIGHT = """
 def test_nothing_was_imported():
@@ -14,6 +17,28 @@ def test_nothing_was_imported():
     assert "xds_server.testing.plugin" in sys.modules
     heavy = {"grpc", "envoy", "yaml", "google.protobuf", "testcontainers", "docker", "pydantic", "xds_server.testing.load"}
     assert not heavy & set(sys.modules)
+"""
+KNOWS_NOTHING = """
+def test_it(xds_server):
+    assert xds_server.api("GET", "/v1/upstreams")["upstreams"] == []
+"""
+UNTIL_KILLED = """
+import os, threading
+
+def test_it(xds_server, xds_envoy):
+    with open("pids.new", "w") as file:
+        file.write(f"{xds_server.pid} {xds_envoy.pid}")
+    os.rename("pids.new", "pids")
+    threading.Event().wait(60)
+"""
+OWN_HANDLER = """
+import signal
+
+def ours(number, frame): pass
+signal.signal(signal.SIGTERM, ours)
+
+def test_it(xds_server):
+    assert signal.getsignal(signal.SIGTERM) is ours
 """
 BAD_MODE = "def test_it(xds_server_mode): pass"
 
@@ -41,11 +66,59 @@ def test_the_example_runs_by_processes(root: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_how_things_run_is_told_once_by_workers_too(tmp_path: Path, workers: str) -> None:
-    (tmp_path / "test_mode.py").write_text("def test_a(xds_server_mode): pass\ndef test_b(xds_server_mode): pass")
+    (tmp_path / "test_mode.py").write_text("def test_a(xds_server): pass\ndef test_b(xds_server): pass")
     config = ini(tmp_path, "xds_server_mode = process")
     code, output = run_pytest(config, "-n", workers, "test_mode.py", directory=tmp_path)
     assert code == 0, output
     assert output.count("xds-server: the fixtures ran processes\n") == 1
+
+
+def test_nothing_is_told_of_what_did_not_run(tmp_path: Path) -> None:
+    (tmp_path / "test_mode.py").write_text("def test_it(xds_server_mode): pass")
+    code, output = run_pytest(ini(tmp_path, "xds_server_mode = container"), "test_mode.py", directory=tmp_path)
+    assert code == 0, output
+    assert "xds-server:" not in output
+
+
+def test_the_control_plane_knows_nothing_yet_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    definitions = tmp_path / "definitions.yaml"
+    definitions.write_text("upstreams: [{name: stray, targets: [{host: 127.0.0.1, port: 1}]}]")
+    monkeypatch.setenv("XDS_SERVER_DEFINITIONS", str(definitions))
+    monkeypatch.setenv("XDS_SERVER_TLS_CERT", "/nowhere")
+    (tmp_path / "test_it.py").write_text(KNOWS_NOTHING)
+    code, output = run_pytest(ini(tmp_path, "xds_server_mode = process"), "test_it.py", directory=tmp_path)
+    assert code == 0, output
+
+
+@pytest.mark.envoy
+def test_sigterm_leaves_nothing_running(tmp_path: Path) -> None:
+    """As SIGINT does: processes are ended, and temporary files go."""
+    (tmp_path / "test_it.py").write_text(UNTIL_KILLED)
+    files = tmp_path / "files"
+    files.mkdir()
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "test_it.py"]
+    command += [ini(tmp_path, "xds_server_mode = process"), f"--rootdir={tmp_path}"]
+    environment = {**os.environ, "TMPDIR": str(files)}
+    running = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    told = tmp_path / "pids"
+    try:
+        wait_until(lambda: told.exists() or running.poll() is not None, 60, lambda: "the test")
+        running.send_signal(signal.SIGTERM)
+        output, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert [pid for pid in told.read_text().split() if Path("/proc", pid).exists()] == []
+    left = [each.name for each in files.iterdir() if not each.name.startswith("pytest-of-")]
+    assert left == []
+
+
+def test_a_handler_of_sigterm_that_is_there_already_stays(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(OWN_HANDLER)
+    code, output = run_pytest(ini(tmp_path, "xds_server_mode = process"), "test_it.py", directory=tmp_path)
+    assert code == 0, output
 
 
 def test_a_suite_without_these_fixtures_imports_nothing_for_them(tmp_path: Path) -> None:

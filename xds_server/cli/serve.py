@@ -18,7 +18,7 @@ from xds_server.settings import Settings
 from xds_server.upstreams.model.scalars import format_duration
 
 PREFIX: Final = "XDS_SERVER_"
-OTHERS: Final = ("XDS_SERVER_ENVOY_IMAGE", *VARIABLES)
+OTHERS: Final = ("XDS_SERVER_ENVOY_IMAGE", "XDS_SERVER_IMAGE", *VARIABLES)
 """Variables of the tests' containers, and of the commands that talk to a server."""
 
 

@@ -6,9 +6,12 @@ Nothing is imported before a test asks for a fixture: a suite that uses none pay
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib.util import find_spec
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -66,26 +69,41 @@ def xds_server_mode(request: pytest.FixtureRequest) -> Mode:
     wanted = str(request.config.getini(OPTION))
     if wanted not in ("auto", "process", "container"):
         raise pytest.UsageError(f"{OPTION} = {wanted}: write auto, process or container")
-    if wanted == "container" or (wanted == "auto" and _has_images()):
-        _tell(request.config, "the fixtures ran containers")
-        return "container"
-    _tell(request.config, "the fixtures ran processes")
-    return "process"
+    return "container" if wanted == "container" or (wanted == "auto" and _has_images()) else "process"
+
+
+@pytest.fixture(scope="session")
+def _xds_ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM, as a CI sends it to a job that is cancelled, ends pytest as SIGINT does: with all that was started."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once, as a second one would end what cleans up
+        raise KeyboardInterrupt(f"signal {number}")
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, interrupt)
+    yield
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @pytest.fixture
 def xds_server(
-    xds_server_mode: Mode, request: pytest.FixtureRequest
+    xds_server_mode: Mode, _xds_ended_by_sigterm: None, request: pytest.FixtureRequest
 ) -> Iterator[XdsServerProcess | XdsServerContainer]:
     """A control plane that knows nothing yet: give it definitions with `xds_server.apply`."""
     from xds_server import __version__
     from xds_server.testing import XdsServerContainer, XdsServerProcess
+    from xds_server.testing.server import plain_environment
 
     if xds_server_mode == "process":
-        with XdsServerProcess() as server:
+        with XdsServerProcess(environment=plain_environment()) as server:
+            _tell(request.config, "the fixtures ran processes")
             yield server
     else:
         with XdsServerContainer(network=request.getfixturevalue("_xds_network")) as container:
+            _tell(request.config, "the fixtures ran containers")
             if container.version != __version__:
                 _tell(request.config, _differs(container))
             yield container

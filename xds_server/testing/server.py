@@ -1,18 +1,22 @@
 """The control plane as a child process, as users run it."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from xds_server.testing.api import ManagementApi
 from xds_server.testing.child import ChildProcess, end
+
+_VARIABLES: Final = "XDS_SERVER_"
+"""What the variables begin with that are options of `serve`."""
 
 
 class XdsServerProcess(ChildProcess, ManagementApi):
@@ -24,6 +28,8 @@ class XdsServerProcess(ChildProcess, ManagementApi):
     `definitions`: a file or directory, or several. `xds_address`: default any free port on loopback. `args`: further
     options of `serve`. `ready`: wait until definitions are served (else only until the port is open). `store`: where it keeps
     revisions; default a file of its own, which it finds again on `restart` and which goes with the `with` block.
+    `environment`: its variables; default those of this process, whose `XDS_SERVER_…` are options of it too
+    (`plain_environment()` has none of these).
     """
 
     command: ClassVar[Sequence[str]] = (sys.executable, "-m", "xds_server")
@@ -37,12 +43,14 @@ class XdsServerProcess(ChildProcess, ManagementApi):
         grpc_address: str = "127.0.0.1:0",
         args: Sequence[str] = (),
         store: str | None = None,
+        environment: Mapping[str, str] | None = None,
         ready: bool = True,
         timeout: float = 30,
     ) -> None:
         """`timeout`: seconds that the start may take."""
         self._definitions, self._args = definitions, tuple(args)
         self._wanted = {"xds_address": xds_address, "http_address": http_address, "grpc_address": grpc_address}
+        self._environment = environment
         self._ready, self._timeout = ready, timeout
         self._directory = tempfile.TemporaryDirectory(prefix="xds-server-")
         self.store = store or f"sqlite:///{self._directory.name}/store.db"
@@ -71,6 +79,7 @@ class XdsServerProcess(ChildProcess, ManagementApi):
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             cwd=tempfile.gettempdir(),
+            env=self._environment,
             start_new_session=True,
         )
         self._lines = []
@@ -170,3 +179,8 @@ class XdsServerProcess(ChildProcess, ManagementApi):
         finally:
             self.kill()
             self._directory.cleanup()
+
+
+def plain_environment() -> dict[str, str]:
+    """The variables of this process without those that are options of `xds-server`."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_VARIABLES)}
