@@ -81,6 +81,7 @@ class EnvoyContainer(RunningContainer, EnvoyAdmin):
             files={_CONFIG: self._config.encode()},
             network=self._network,
             aliases=self._aliases,
+            remedy=f"pull {DEFAULT_IMAGE}, or set {IMAGE_VARIABLE}",
         )
 
     def _wait_until_up(self) -> None:

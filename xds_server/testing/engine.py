@@ -3,7 +3,7 @@
 import ipaddress
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -29,6 +29,8 @@ class Recipe:
     network: "Network | None" = None
     aliases: Sequence[str] = ()
     """Names by which others on the network reach it."""
+    remedy: str = ""
+    """What to do where the image is missing, or is another one."""
 
 
 class RunningContainer(ABC):
@@ -48,14 +50,15 @@ class RunningContainer(ABC):
     def start(self) -> None:
         """Start the container and wait until it can be used.
 
-        Raises RuntimeError without testcontainers, without an engine, and with the log of what ended instead; TimeoutError;
-        and what the Docker client raises. After any of these nothing is left running.
+        Raises RuntimeError without testcontainers, without an engine, without the image, where the engine does not start it,
+        and with the log of what ended instead; and TimeoutError. After any of these nothing is left running.
         """
         if self._outer is not None:
             raise RuntimeError("this container is running already")
-        self._outer = _create(self._recipe())
+        recipe = self._recipe()
+        self._outer = _create(recipe)
         try:
-            self._outer.start()
+            _start(self._outer, recipe)
             self._inner = self._outer.get_wrapped_container()
             self._wait_until_up()
         except BaseException:
@@ -63,14 +66,17 @@ class RunningContainer(ABC):
             raise
 
     def stop(self) -> None:
-        """Remove the container; its log can still be read. Harmless twice."""
+        """Remove the container; its log can still be read. Harmless twice, and where somebody else removed it."""
         if self._outer is None:
             return
+        from docker.errors import NotFound
+
         try:
             self._kept_log = self.log
         finally:
             container, self._outer, self._inner = self._outer, None, None
-            container.stop()
+            with suppress(NotFound):
+                container.stop()
 
     def kill(self) -> None:
         """End what runs in it with SIGKILL, as a crash would. The container stays, with its files, for `restart`."""
@@ -93,13 +99,18 @@ class RunningContainer(ABC):
     def port(self, port: int) -> int:
         """The port of 127.0.0.1 under which a port of the container is published.
 
-        Raises RuntimeError when the container is not running, KeyError for a port that is not published.
+        Raises RuntimeError when the container is not running, with the end of its log where it ended by itself; KeyError for a
+        port that is not published.
         """
-        container = self._container()
-        container.reload()
-        published = container.ports.get(f"{port}/tcp")
+        container, state = self._container(), self._state()
+        published = None if state == "removed" else container.ports.get(f"{port}/tcp")
+        if not published and state == "running":
+            raise KeyError(f"port {port} of the container is not published")
         if not published:
-            raise KeyError(f"port {port} of the container is not published; it is {container.status}")
+            who = type(self).__name__
+            raise RuntimeError(
+                f"the container of {who} does not run: it is {state}. Its log ends with:\n{log_end(self.log)}"
+            )
         return int(published[0]["HostPort"])
 
     def url(self, port: int) -> str:
@@ -122,18 +133,31 @@ class RunningContainer(ABC):
     @property
     def is_running(self) -> bool:
         """Whether the container was started and has not ended."""
-        if self._inner is None:
-            return False
-        self._inner.reload()
-        return bool(self._inner.status == "running")
+        return self._inner is not None and self._state() == "running"
 
     @property
     def log(self) -> str:
-        """All that was logged, also after the container was removed."""
+        """All that was logged, also after the container was removed; by somebody else: what was read of it before."""
         if self._inner is None:
             return self._kept_log
-        text: bytes = self._inner.logs()
-        return text.decode(errors="replace")
+        from docker.errors import NotFound
+
+        with suppress(NotFound):
+            text: bytes = self._inner.logs()
+            self._kept_log = text.decode(errors="replace")
+        return self._kept_log
+
+    def _state(self) -> str:
+        """As the engine calls it, with how it ended; "removed" when it does not know of it."""
+        from docker.errors import NotFound
+
+        container = self._container()
+        try:
+            container.reload()
+        except NotFound:
+            return "removed"
+        state = container.attrs["State"]
+        return f"exited with code {state['ExitCode']}" if state["Status"] == "exited" else str(state["Status"])
 
     def _on_network(self) -> "EngineNetwork":
         network = self._recipe().network
@@ -196,6 +220,35 @@ def _create(recipe: Recipe) -> "DockerContainer":
     if recipe.network is not None:
         container.with_network(recipe.network).with_network_aliases(*recipe.aliases)
     return container
+
+
+def _start(container: "DockerContainer", recipe: Recipe) -> None:
+    """Raises RuntimeError that says in a sentence why it cannot be started, and what to do."""
+    from docker.errors import APIError
+
+    try:
+        container.start()
+    except APIError as error:
+        why = error.explanation or error
+        said = (
+            f"the engine does not start {recipe.image} ({why})"
+            if _has(container)
+            else f"no image {recipe.image} ({why})"
+        )
+        remedy = f": {recipe.remedy}" if recipe.remedy else ""
+        # Without what the Docker client did on its way: it says nothing more.
+        raise RuntimeError(f"{said}{remedy}") from None
+
+
+def _has(container: "DockerContainer") -> bool:
+    """Whether the engine has the image."""
+    from docker.errors import ImageNotFound
+
+    try:
+        container.get_docker_client().client.images.get(container.image)
+    except ImageNotFound:
+        return False
+    return True
 
 
 def bridge_gateway() -> str:

@@ -16,6 +16,9 @@ SERVER_IMAGE_VARIABLE: Final = "XDS_SERVER_IMAGE"
 DEFAULT_SERVER_IMAGE: Final = "xds-server"
 """What `docker build -f deploy/Dockerfile -t xds-server .` makes."""
 
+REMEDY: Final = f"build it: `docker build -f deploy/Dockerfile -t xds-server .`, or set {SERVER_IMAGE_VARIABLE}"
+
+TITLE_LABEL: Final = "org.opencontainers.image.title"
 VERSION_LABEL: Final = "org.opencontainers.image.version"
 
 XDS_PORT: Final = 18000
@@ -85,15 +88,12 @@ class XdsServerContainer(RunningContainer, ManagementApi):
     def wait_until_ready(self, timeout: float = 60) -> None:
         """Wait until it serves definitions. Raises TimeoutError, and RuntimeError with its log when it ended."""
 
-        def alive() -> None:
-            if not self.is_running:
-                raise RuntimeError(f"xds-server ended:\n{log_end(self.log)}")
-
         def ready() -> bool:
             try:
                 return bool(self.api("GET", "/readyz", timeout=5))
-            except (OSError, ApiError, KeyError):
-                alive()
+            except (OSError, ApiError, KeyError, RuntimeError):
+                if not self.is_running:
+                    raise RuntimeError(f"{self._ended()}:\n{log_end(self.log)}") from None
                 return False
 
         wait_until(ready, timeout, lambda: f"xds-server to be ready:\n{log_end(self.log)}")
@@ -110,7 +110,14 @@ class XdsServerContainer(RunningContainer, ManagementApi):
             environment=self._environment,
             network=self._network,
             aliases=(self._alias,),
+            remedy=REMEDY,
         )
+
+    def _ended(self) -> str:
+        """What ended, as its image says what it is."""
+        if self._container().labels.get(TITLE_LABEL) == DEFAULT_SERVER_IMAGE:
+            return f"xds-server ended, it is {self._state()}"
+        return f"{self.image} ended, and is no image of xds-server by its label: {REMEDY}"
 
     def _wait_until_up(self) -> None:
         self.wait_until_ready(self._timeout)
