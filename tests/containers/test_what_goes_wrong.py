@@ -104,12 +104,16 @@ def test_what_ended_in_the_middle_of_a_test_is_told_with_its_log(server_image: s
 
 
 def test_a_container_that_somebody_removed_does_not_hide_what_failed(server_image: str) -> None:
-    with pytest.raises(AssertionError, match="what the test found"), XdsServerContainer(image=server_image) as server:
-        remove(server)
-        assert not server.is_running
-        with pytest.raises(RuntimeError, match="does not run: it is removed"):
-            server.api("GET", "/v1/nodes")
-        raise AssertionError("what the test found")
+    def in_it() -> None:
+        with XdsServerContainer(image=server_image) as server:
+            remove(server)
+            assert not server.is_running
+            with pytest.raises(RuntimeError, match="does not run: it is removed"):
+                server.api("GET", "/v1/nodes")
+            raise AssertionError("what the test found")
+
+    with pytest.raises(AssertionError, match="what the test found"):
+        in_it()
 
 
 def test_a_missing_image_is_one_sentence_of_pytests_output(docker_engine: None, tmp_path: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
+import os
+import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,7 @@ from xds_server.bootstrap import Bootstrap, render, render_sds
 from xds_server.testing import Backend, EnvoyProcess, XdsServerProcess, request
 
 VERSIONS = ("1.30", "1.37")
-"""Of Kubernetes: the first that knows all that is used here, and the newest that there are schemas of."""
+"""Of Kubernetes: the oldest that they are for, and the newest that there are schemas of."""
 FILES = ("control-plane.yaml", "edge.yaml", "sidecar.yaml")
 TLS = "/etc/envoy-tls"
 
@@ -165,6 +169,85 @@ def test_what_they_start_works_together(root: Path, tmp_path: Path) -> None:
             envoy.wait_until(lambda envoy=envoy, listener=listener: envoy.listener_port(listener), what=listener)  # type: ignore[misc]
             assert request(envoy.listener_port(listener), "hello").backend == "hello"
             assert name in {event["node"] for event in server.events("xds.opened")}
+
+
+def short_sleep(directory: Path) -> Path:
+    """A directory with a `sleep` that writes down how long it should have been."""
+    program = directory / "bin" / "sleep"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$1" >>{directory}/slept\nexec /bin/sleep 0.3\n')
+    program.chmod(0o755)
+    return program.parent
+
+
+class Caller(threading.Thread):
+    """One client on a connection that it keeps, until it is told to go."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self.connection.auto_open = False
+        self.connection.connect()
+        self.answers, self.told, self.problem = 0, False, ""
+
+    def run(self) -> None:
+        try:
+            while not self.told:
+                self.connection.request("GET", "/", headers={"host": "hello"})
+                answer = self.connection.getresponse()
+                answer.read()
+                assert answer.status == 200
+                self.answers += 1
+                self.told = answer.getheader("connection") == "close"
+        except Exception as error:
+            self.problem = repr(error)
+        finally:
+            self.connection.close()
+
+
+@pytest.mark.envoy
+def test_an_envoy_at_the_edge_ends_without_a_lost_request(root: Path, tmp_path: Path) -> None:
+    """By the command of the manifest, on another port, and with a `sleep` that is shorter."""
+    here = Cluster(root, tmp_path)
+    (container,) = pod(root, "edge.yaml")["containers"]
+    command = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert pod(root, "edge.yaml")["terminationGracePeriodSeconds"] > 10
+    with (
+        Backend("hello") as backend,
+        here.control_plane(backend) as server,
+        here.envoy("edge.yaml", "edge", server) as edge,
+    ):
+        edge.wait_for_endpoints("hello", {backend.address: "HEALTHY"}, timeout=30)
+        edge.wait_until(lambda: edge.listener_port("public"), what="its listener")
+        port = edge.listener_port("public")
+        callers = [Caller(port) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        edge.wait_until(lambda: all(caller.answers for caller in callers), what="answers")
+        slow = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        slow.request("GET", "/stream?chunks=0", headers={"host": "hello"})
+        under_way = slow.getresponse()
+        assert not any(caller.told for caller in callers)
+
+        hook = subprocess.Popen(
+            [*command[:-1], command[-1].replace("/127.0.0.1/9901", f"/127.0.0.1/{edge.admin_url.rpartition(':')[2]}")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PATH": f"{short_sleep(tmp_path)}:{os.environ['PATH']}"},
+        )
+        for caller in callers:
+            caller.join(20)
+            assert (caller.told, caller.problem) == (True, "")
+        slept = tmp_path / "slept"
+        edge.wait_until(lambda: slept.read_text().split()[:3] == ["10", "1", "1"], 30, "the pause, and looks after it")
+        assert hook.poll() is None, "a request is under way"
+        backend.streaming = False
+        output, _ = hook.communicate(timeout=20)
+        assert hook.returncode == 0, output
+        edge.stop()
+        assert under_way.read().endswith(b"\n"), "it came whole"
+        slow.close()
 
 
 @pytest.mark.envoy
