@@ -1,6 +1,7 @@
 """The fixtures of users, by containers: the same example that runs by processes (tests/testing/test_plugin.py)."""
 
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from xds_server import __version__
+from xds_server.testing.waiting import wait_until
 
 ALL_OF_IT = """
 from xds_server.testing import EnvoyContainer, XdsServerContainer
@@ -17,6 +19,15 @@ from xds_server.testing import EnvoyContainer, XdsServerContainer
 def test_they_are_containers(xds_server, xds_envoy):
     assert isinstance(xds_server, XdsServerContainer)
     assert isinstance(xds_envoy, EnvoyContainer)
+"""
+UNTIL_KILLED = """
+import os, threading
+
+def test_it(xds_server, xds_envoy, _xds_network):
+    with open("ids.new", "w") as file:
+        file.write(f"{xds_server.container_id} {xds_envoy.container_id} {_xds_network.id}")
+    os.rename("ids.new", "ids")
+    threading.Event().wait(120)
 """
 MODE = "def test_it(xds_server_mode): assert xds_server_mode == {mode!r}"
 NOT_NEEDED = ("schemathesis", "hypothesispytest", "xdist", "cacheprovider")
@@ -27,12 +38,18 @@ def images(server_image: str, envoy_image: str) -> dict[str, str]:
     return {"XDS_SERVER_IMAGE": server_image, "XDS_SERVER_ENVOY_IMAGE": envoy_image}
 
 
+def command(directory: Path, mode: str) -> list[str]:
+    """What runs the tests in a directory."""
+    (directory / "pytest.ini").write_text(f"[pytest]\nxds_server_mode = {mode}\n")
+    return [sys.executable, "-m", "pytest", "-q", "-c", "pytest.ini", *(f"-pno:{name}" for name in NOT_NEEDED)]
+
+
 def passed(directory: Path, mode: str, images: dict[str, str]) -> str:
     """What pytest says of the tests in a directory."""
-    (directory / "pytest.ini").write_text(f"[pytest]\nxds_server_mode = {mode}\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-c", "pytest.ini", *(f"-pno:{name}" for name in NOT_NEEDED)]
     environment = {**os.environ, **images}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=directory, env=environment, timeout=500)
+    done = subprocess.run(
+        command(directory, mode), capture_output=True, text=True, cwd=directory, env=environment, timeout=500
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -70,3 +87,20 @@ def test_containers_are_chosen_where_the_engine_has_both_images(tmp_path: Path, 
     passed(tmp_path, "auto", images)
     test.write_text(MODE.format(mode="process"))
     passed(tmp_path, "auto", {**images, "XDS_SERVER_IMAGE": "no-such-image"})
+
+
+def test_sigterm_leaves_no_container_and_no_network(tmp_path: Path, images: dict[str, str]) -> None:
+    (tmp_path / "test_it.py").write_text(UNTIL_KILLED)
+    running = subprocess.Popen(
+        command(tmp_path, "container"), cwd=tmp_path, env={**os.environ, **images}, stdout=subprocess.PIPE, text=True
+    )
+    told = tmp_path / "ids"
+    try:
+        wait_until(lambda: told.exists() or running.poll() is not None, 120, lambda: "the test")
+        running.send_signal(signal.SIGTERM)
+        output, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode == pytest.ExitCode.INTERRUPTED, output
+    for kind, name in zip(("container", "container", "network"), told.read_text().split(), strict=True):
+        assert subprocess.run(["docker", kind, "inspect", name], capture_output=True).returncode != 0, kind
