@@ -9,7 +9,7 @@ import pytest
 from live import DELTA, SOTW, ask, ended, read, request, serving
 from scripted_client import Client, client, cluster, endpoints, names_of
 
-from xds_server.xds import CLUSTER, ENDPOINTS, Event, Limits, Resource, Snapshot
+from xds_server.xds import CLUSTER, ENDPOINTS, DiscoveryServer, Event, Limits, Resource, Snapshot
 from xds_server.xds.delta import DeltaStream
 from xds_server.xds.limits import GRPC_MESSAGE_BYTES, Turnstile
 from xds_server.xds.sotw import SotwStream
@@ -212,3 +212,18 @@ async def test_P4_a_reason_is_short_however_long_the_mistake() -> None:
         status, words = await ended(await ask(channel, method, "x" * 100_000))
         assert status == grpc.StatusCode.INVALID_ARGUMENT
         assert len(words) < 1_200
+
+
+async def test_calls_that_come_at_once_are_answered_however_many_wait() -> None:
+    """By itself gRPC ends some (CANCELLED) of those that wait behind a thousand others, and all behind three thousand."""
+    server = DiscoveryServer()
+    server.set_snapshot(Snapshot.of([cluster("a")]))
+    port = await server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        fetch = channel.unary_unary("/envoy.service.cluster.v3.ClusterDiscoveryService/FetchClusters")
+        wanted = request(CLUSTER)
+        await asyncio.to_thread(fetch, wanted, timeout=30)
+        calls = [fetch.future(wanted, timeout=60) for _ in range(6_000)]  # the server does not look at any meanwhile
+        codes = Counter(await asyncio.to_thread(lambda: [call.code() for call in calls]))
+    await server.stop()
+    assert codes == {grpc.StatusCode.OK: 6_000}
