@@ -64,8 +64,8 @@ def grpc_options(limits: Limits, *, shares_port: bool = False) -> tuple[tuple[st
         ("grpc.so_reuseport", int(shares_port)),  # gRPC's default is 1: two servers would share a port in silence
         ("grpc.max_receive_message_length", min(limits.max_request_bytes, 2**31 - 1)),
         ("grpc.max_send_message_length", -1),
-        # Where a fleet returns at once, gRPC ends calls by chance (CANCELLED) that wait behind a thousand others. What is for that
-        # is the `Turnstile`.
+        # gRPC ends calls by chance (CANCELLED) that wait behind a thousand others, as where a fleet returns at once. It is for
+        # the `Turnstile` to make them wait.
         ("grpc.server.max_pending_requests", _MOST_PENDING),
         ("grpc.server.max_pending_requests_hard_limit", _MOST_PENDING),
         # Find dead clients (P13), and let clients look for a dead server as often as they like (P12, P14).
