@@ -25,6 +25,8 @@ QUIET: Final = 2.0
 """Seconds for which a definition has stayed as it is when it is written: what changes all the time is not."""
 BATCH: Final = 200
 """Definitions in one transaction, about 10 ms: other writers wait meanwhile."""
+PAUSE: Final = 0.1
+"""Seconds between two: SQLite's writers do not queue, and whoever changes a definition would look in vain for a gap."""
 AT_THE_END: Final = 3.0
 """Seconds that writing the rest may take when the control plane stops."""
 
@@ -73,6 +75,7 @@ class Keeper:
                 await asyncio.sleep(left)
             else:
                 await self._write(loop.time() - QUIET)
+                await asyncio.sleep(PAUSE)
 
     async def end(self) -> None:
         """Write the rest, as far as there is time."""
